@@ -119,6 +119,7 @@ def _add_file_options(command: argparse.ArgumentParser) -> None:
 def _stay_offline() -> None:
     """Inputs are folders on this machine: without this, libraries ask a model hub about each of them."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
