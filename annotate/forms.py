@@ -1,0 +1,144 @@
+"""Forms of the annotate screens: what a person may send, checked before anything is written."""
+
+from typing import Any
+
+from django import forms
+from django.contrib.auth import password_validation
+from django.utils.text import slugify
+
+from annotate import questions
+from annotate.models import Invitation, Membership, Project, Question, User
+
+
+class ProjectForm(forms.ModelForm):
+    """A new project's name, guidelines and shares."""
+
+    class Meta:
+        model = Project
+        fields = ["name", "description", "guidelines"]
+        widgets = {"guidelines": forms.Textarea(attrs={"rows": 14})}
+
+    def clean_name(self) -> str:
+        name = self.cleaned_data["name"].strip()
+        if not slugify(name):
+            raise forms.ValidationError("The name needs at least one letter or digit for the address of its page.")
+        return name
+
+
+class SettingsForm(forms.ModelForm):
+    """What a manager may change later: state, overlap, lease, and who labels what share of new items."""
+
+    class Meta:
+        model = Project
+        fields = ["name", "description", "state", "overlap", "lease_minutes", "judge_share", "both_share"]
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        judge, both = data.get("judge_share") or 0, data.get("both_share") or 0
+        if judge + both > 100:
+            raise forms.ValidationError(f"The judge's {judge}% and both's {both}% are more than 100% together.")
+        return data
+
+
+class GuidelinesForm(forms.ModelForm):
+    class Meta:
+        model = Project
+        fields = ["guidelines"]
+        widgets = {"guidelines": forms.Textarea(attrs={"rows": 20})}
+
+
+class PreferenceForm(forms.Form):
+    """The preference question of a project."""
+
+    title = forms.CharField(max_length=160, initial="Which answer is better?")
+    points = forms.TypedChoiceField(
+        coerce=int, choices=[(n, f"{n} points") for n in range(2, 10)], initial=7, label="Scale"
+    )
+    tie = forms.BooleanField(required=False, initial=True, label="A middle point: about equal")
+    both_bad = forms.BooleanField(required=False, initial=True, label="“Both bad” is offered")
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        if not self.errors:
+            try:
+                data["config"] = questions.check_config(
+                    questions.PREFERENCE, {key: data[key] for key in ("points", "tie", "both_bad")}
+                )
+            except questions.QuestionError as error:
+                raise forms.ValidationError(str(error)) from None
+        return data
+
+
+class CriterionForm(forms.Form):
+    """One rating criterion with its anchors."""
+
+    title = forms.CharField(max_length=160, label="Criterion")
+    description = forms.CharField(required=False, widget=forms.Textarea(attrs={"rows": 2}))
+    max = forms.TypedChoiceField(
+        coerce=int, choices=[(n, f"1 to {n}") for n in (3, 4, 5, 7)], initial=5, label="Scale"
+    )
+    anchor_low = forms.CharField(required=False, max_length=200, label="What the lowest rating looks like")
+    anchor_high = forms.CharField(required=False, max_length=200, label="What the highest rating looks like")
+    required = forms.BooleanField(required=False, label="Must be rated")
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        if self.errors:
+            return data
+        if not slugify(data["title"]):
+            self.add_error("title", "The criterion needs at least one letter or digit for its key in files.")
+            return data
+        anchors = {"1": data["anchor_low"], str(data["max"]): data["anchor_high"]}
+        data["config"] = questions.check_config(questions.RATING, {"min": 1, "max": data["max"], "anchors": anchors})
+        return data
+
+
+class InviteForm(forms.ModelForm):
+    class Meta:
+        model = Invitation
+        fields = ["email", "role"]
+
+    role = forms.ChoiceField(choices=Membership.ROLES, initial=Membership.ANNOTATOR)
+
+
+class AcceptForm(forms.Form):
+    """What somebody who was invited says about themselves."""
+
+    username = forms.RegexField(
+        r"^[\w.@+-]+$", max_length=150, label="Name", help_text="Letters, digits and @ . + - _"
+    )
+    password = forms.CharField(
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text="At least 10 characters.",
+    )
+
+    def clean_username(self) -> str:
+        username = self.cleaned_data["username"]
+        if User.objects.filter(username__iexact=username).exists():
+            raise forms.ValidationError("This name is taken: choose another.")
+        return username
+
+    def clean_password(self) -> str:
+        password = self.cleaned_data["password"]
+        password_validation.validate_password(password)
+        return password
+
+
+class RoleForm(forms.ModelForm):
+    class Meta:
+        model = Membership
+        fields = ["role"]
+
+
+def question_initial(question: Question) -> dict[str, Any]:
+    """A rating question as CriterionForm shows it."""
+    config = question.config
+    anchors = config.get("anchors", {})
+    return {
+        "title": question.title,
+        "description": question.description,
+        "max": config["max"],
+        "anchor_low": anchors.get(str(config["min"]), ""),
+        "anchor_high": anchors.get(str(config["max"]), ""),
+        "required": question.required,
+    }

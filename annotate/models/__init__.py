@@ -1,0 +1,24 @@
+"""The tables of people and judgments, in the words of the field (see docs/reference/words.md)."""
+
+from annotate.models.annotations import Annotation, Assignment, Change, Label, Prior, Rater
+from annotate.models.items import Import, Item, Response
+from annotate.models.projects import Invitation, Membership, Project, Question, Tally, User, Version
+
+__all__ = [
+    "Annotation",
+    "Assignment",
+    "Change",
+    "Import",
+    "Invitation",
+    "Item",
+    "Label",
+    "Membership",
+    "Prior",
+    "Project",
+    "Question",
+    "Rater",
+    "Response",
+    "Tally",
+    "User",
+    "Version",
+]

@@ -1,0 +1,169 @@
+"""Who works here, on what, and what is asked of them."""
+
+from django.contrib.auth.models import AbstractUser
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+
+class User(AbstractUser):
+    """Somebody who signs in. Admins (`is_superuser`) may do everything; all other roles are per project."""
+
+    email = models.EmailField("e-mail address", unique=True)
+
+    @property
+    def is_admin(self) -> bool:
+        return self.is_superuser
+
+    def __str__(self) -> str:
+        return self.get_full_name() or self.username
+
+
+class Project(models.Model):
+    """One labelling effort: guidelines, questions, members, settings."""
+
+    ACTIVE, PAUSED, ARCHIVED = "active", "paused", "archived"
+    STATES = [(ACTIVE, "active"), (PAUSED, "paused"), (ARCHIVED, "archived")]
+
+    name = models.CharField(max_length=120)
+    slug = models.SlugField(max_length=80, unique=True)
+    description = models.CharField(max_length=300, blank=True)
+    guidelines = models.TextField(blank=True, help_text="Markdown. What a good answer is, and how to choose.")
+    guideline_version = models.PositiveIntegerField(default=1)
+    rubric_version = models.PositiveIntegerField(default=1)
+    state = models.CharField(max_length=10, choices=STATES, default=ACTIVE)
+    overlap = models.PositiveSmallIntegerField(
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(20)],
+        help_text="How many people label each item that is routed to people.",
+    )
+    lease_minutes = models.PositiveSmallIntegerField(
+        default=30,
+        validators=[MinValueValidator(1), MaxValueValidator(24 * 60)],
+        help_text="How long an item stays with an annotator who opened it.",
+    )
+    judge_share = models.PositiveSmallIntegerField(
+        default=0,
+        validators=[MaxValueValidator(100)],
+        help_text="Per cent of new items that only the judge labels.",
+    )
+    both_share = models.PositiveSmallIntegerField(
+        default=5,
+        validators=[MaxValueValidator(100)],
+        help_text="Per cent of new items that people and the judge label, to measure the judge.",
+    )
+    agreement = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="Krippendorff's alpha as last computed: alpha, low, high, units, at.",
+    )
+    is_demo = models.BooleanField(default=False)
+    created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(judge_share__lte=100 - F("both_share")), name="project_shares_within_100"
+            ),
+            models.CheckConstraint(condition=Q(overlap__gte=1), name="project_overlap_at_least_1"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def people_share(self) -> int:
+        return 100 - self.judge_share - self.both_share
+
+
+class Version(models.Model):
+    """The text of a project's guidelines or rubric as it stood under one version number. Never changed."""
+
+    GUIDELINES, RUBRIC = "guidelines", "rubric"
+    KINDS = [(GUIDELINES, "guidelines"), (RUBRIC, "rubric")]
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="versions")
+    kind = models.CharField(max_length=10, choices=KINDS)
+    number = models.PositiveIntegerField()
+    body = models.JSONField(help_text="The Markdown of the guidelines, or the list of questions.")
+    created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project", "kind", "number"], name="version_unique_number"),
+        ]
+
+
+class Question(models.Model):
+    """One thing asked of a rater. `config` is checked by `annotate.questions` for its kind."""
+
+    PREFERENCE, RATING = "preference", "rating"
+    KINDS = [(PREFERENCE, "Preference between two answers"), (RATING, "Rating of each answer")]
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="questions")
+    name = models.SlugField(max_length=60, help_text="The key in files: helpful, preference …")
+    kind = models.CharField(max_length=12, choices=KINDS)
+    title = models.CharField(max_length=160)
+    description = models.TextField(blank=True)
+    position = models.PositiveSmallIntegerField(default=0)
+    required = models.BooleanField(default=True)
+    weight = models.FloatField(default=1.0, help_text="What a rating criterion counts for in the rubric's total.")
+    is_veto = models.BooleanField(default=False, help_text="A failing rating here outweighs all others.")
+    config = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        ordering = ["position", "id"]
+        constraints = [models.UniqueConstraint(fields=["project", "name"], name="question_unique_name")]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class Membership(models.Model):
+    """What a user may do in one project."""
+
+    MANAGER, REVIEWER, ANNOTATOR = "manager", "reviewer", "annotator"
+    ROLES = [(MANAGER, "manager"), (REVIEWER, "reviewer"), (ANNOTATOR, "annotator")]
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=10, choices=ROLES, default=ANNOTATOR)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "user"], name="membership_unique_user")]
+
+    def __str__(self) -> str:
+        return f"{self.user} ({self.role})"
+
+
+class Invitation(models.Model):
+    """A signed, expiring way in for one e-mail address, to one project in one role (or as an admin)."""
+
+    email = models.EmailField()
+    project = models.ForeignKey(Project, null=True, blank=True, on_delete=models.CASCADE, related_name="invitations")
+    role = models.CharField(max_length=10, choices=[*Membership.ROLES, ("admin", "admin")])
+    invited_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+
+
+class Tally(models.Model):
+    """A kept count that pages show. Spread over shards so that parallel submits do not wait for one row."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="tallies")
+    name = models.CharField(max_length=40)
+    shard = models.PositiveSmallIntegerField()
+    value = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "name", "shard"], name="tally_unique_shard")]

@@ -1,0 +1,32 @@
+"""The frame of every page: where one is, and where one can go from there."""
+
+from typing import Any
+
+from django.http import HttpRequest
+
+from annotate import access
+from annotate.models import Project
+
+# url name, words, roles, and the start of the url names that count as being there
+PROJECT_PAGES = [
+    ("project", "Project", access.REVIEWERS, ("project", "guidelines", "questions")),
+    ("label", "Label", access.ANY, ("label",)),
+]
+
+
+def frame(request: HttpRequest) -> dict[str, Any]:
+    """The project that the page belongs to and the links that this user has there; empty outside a project."""
+    match = request.resolver_match
+    if match is None or "slug" not in match.kwargs or not request.user.is_authenticated:
+        return {}
+    project = Project.objects.filter(slug=match.kwargs["slug"]).first()
+    role = access.role_in(access.signed_in(request), project) if project else None
+    if project is None or role is None:
+        return {}
+    here = match.url_name or ""
+    links = [
+        {"name": name, "words": words, "here": here.startswith(starts)}
+        for name, words, roles, starts in PROJECT_PAGES
+        if role in roles
+    ]
+    return {"frame_project": project, "frame_role": role, "frame_links": links}

@@ -1,0 +1,142 @@
+"""The sole writer of projects, their questions and their versions."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.db import transaction
+from django.utils.text import slugify
+
+from annotate import questions
+from annotate.models import Membership, Project, Question, User, Version
+
+
+class ProjectError(Exception):
+    """A project cannot be made or changed as asked; the message says why."""
+
+
+DEFAULT_QUESTIONS: list[dict[str, Any]] = [
+    {"name": "preference", "kind": "preference", "title": "Which answer is better?", "config": {"points": 7}},
+    {
+        "name": "helpful",
+        "kind": "rating",
+        "title": "Helpful",
+        "required": False,
+        "config": {
+            "min": 1,
+            "max": 5,
+            "anchors": {
+                "1": "Wrong, harmful, or beside the question",
+                "3": "Partly helps; something is missing or unclear",
+                "5": "Right, complete, clear, and no longer than it needs to be",
+            },
+        },
+    },
+]
+
+
+def free_slug(name: str) -> str:
+    """The name as an address that no project has yet."""
+    stem = slugify(name)[:70] or "project"
+    taken = set(Project.objects.filter(slug__startswith=stem).values_list("slug", flat=True))
+    return next(slug for slug in [stem, *(f"{stem}-{n}" for n in range(2, len(taken) + 3))] if slug not in taken)
+
+
+@transaction.atomic
+def create_project(
+    *,
+    name: str,
+    by: User | None,
+    slug: str = "",
+    description: str = "",
+    guidelines: str = "",
+    asked: Iterable[Mapping[str, Any]] | None = None,
+    **settings: Any,
+) -> Project:
+    """A new project with its questions; `by` becomes its manager. Raises ProjectError for a slug that is taken."""
+    if slug and Project.objects.filter(slug=slug).exists():
+        raise ProjectError(f"There is a project {slug!r} already: choose another name.")
+    project = Project.objects.create(
+        name=name,
+        slug=slug or free_slug(name),
+        description=description,
+        guidelines=guidelines,
+        created_by=by,
+        **settings,
+    )
+    Version.objects.create(project=project, kind=Version.GUIDELINES, number=1, body=guidelines, created_by=by)
+    write_questions(project, DEFAULT_QUESTIONS if asked is None else asked)
+    Version.objects.create(project=project, kind=Version.RUBRIC, number=1, body=rubric_body(project), created_by=by)
+    if by:
+        Membership.objects.create(project=project, user=by, role=Membership.MANAGER)
+    return project
+
+
+def write_questions(project: Project, asked: Iterable[Mapping[str, Any]]) -> None:
+    for position, spec in enumerate(asked):
+        Question.objects.create(
+            project=project,
+            name=spec["name"],
+            kind=spec["kind"],
+            title=spec.get("title") or spec["name"],
+            description=spec.get("description", ""),
+            position=position,
+            required=spec.get("required", True),
+            weight=spec.get("weight", 1.0),
+            is_veto=spec.get("is_veto", False),
+            config=questions.check_config(spec["kind"], spec.get("config", {})),
+        )
+
+
+def rubric_body(project: Project) -> list[dict[str, Any]]:
+    """The project's questions as plain data, in order."""
+    fields = ("name", "kind", "title", "description", "required", "weight", "is_veto", "config")
+    return list(project.questions.values(*fields))
+
+
+@transaction.atomic
+def change_guidelines(*, project: Project, text: str, by: User) -> int:
+    """A new version of the guidelines, unless the text is the same; returns the version in force."""
+    locked = Project.objects.select_for_update().get(pk=project.pk)
+    if locked.guidelines == text:
+        return locked.guideline_version
+    locked.guidelines, locked.guideline_version = text, locked.guideline_version + 1
+    locked.save(update_fields=["guidelines", "guideline_version"])
+    Version.objects.create(
+        project=locked, kind=Version.GUIDELINES, number=locked.guideline_version, body=text, created_by=by
+    )
+    return locked.guideline_version
+
+
+@transaction.atomic
+def change_question(*, project: Project, name: str, by: User, **values: Any) -> Question:
+    """Make or change one question and keep the rubric as it now stands under a new version."""
+    locked = Project.objects.select_for_update().get(pk=project.pk)
+    defaults = {**values, "config": questions.check_config(values["kind"], values["config"])}
+    create = {**defaults, "position": locked.questions.count()}
+    question, _ = Question.objects.update_or_create(
+        project=locked, name=name, defaults=defaults, create_defaults=create
+    )
+    keep_rubric(locked, by)
+    return question
+
+
+@transaction.atomic
+def remove_question(*, question: Question, by: User) -> None:
+    """Take a question away; refused once anybody has answered it, since its answers would lose their meaning."""
+    locked = Project.objects.select_for_update().get(pk=question.project_id)
+    if question.labels.exists():
+        raise ProjectError(f"“{question.title}” has answers already, so it stays: make it optional instead.")
+    question.delete()
+    keep_rubric(locked, by)
+
+
+def keep_rubric(project: Project, by: User) -> None:
+    project.rubric_version += 1
+    project.save(update_fields=["rubric_version"])
+    Version.objects.create(
+        project=project,
+        kind=Version.RUBRIC,
+        number=project.rubric_version,
+        body=rubric_body(project),
+        created_by=by,
+    )

@@ -1,0 +1,52 @@
+"""Counts that pages show: kept up to date by those who write, read by the pages in one query.
+
+Each count is spread over a few rows, so that parallel writers seldom wait for one another.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+
+from django.db import IntegrityError, transaction
+from django.db.models import F, Sum
+
+from annotate.models import Tally
+
+SHARDS = 8
+
+ITEMS = "items"
+ANNOTATIONS = {"human": "annotations_human", "judge": "annotations_judge"}
+ROUTED = {"human": "routed_human", "judge": "routed_judge", "both": "routed_both"}
+LABELS = {"human": "labels_human", "judge": "labels_judge", "prior": "labels_prior"}
+
+
+def add(*, project_id: int, counts: Mapping[str, int]) -> None:
+    """Add to a project's counts, inside the caller's transaction; zero changes cost nothing."""
+    shard = random.randrange(SHARDS)
+    for name, by in sorted(counts.items()):  # one order for all writers, so that they cannot deadlock
+        if by:
+            add_one(project_id, name, shard, by)
+
+
+def add_one(project_id: int, name: str, shard: int, by: int) -> None:
+    row = Tally.objects.filter(project_id=project_id, name=name, shard=shard)
+    if row.update(value=F("value") + by):
+        return
+    try:
+        with transaction.atomic():
+            Tally.objects.create(project_id=project_id, name=name, shard=shard, value=by)
+    except IntegrityError:  # another writer made the row first
+        row.update(value=F("value") + by)
+
+
+def read(project_id: int) -> dict[str, int]:
+    """All counts of a project by name; a name never counted is absent."""
+    return read_many([project_id]).get(project_id, {})
+
+
+def read_many(project_ids: Sequence[int]) -> dict[int, dict[str, int]]:
+    """The counts of several projects in one query."""
+    rows = Tally.objects.filter(project_id__in=project_ids).values("project_id", "name").annotate(total=Sum("value"))
+    counts: dict[int, dict[str, int]] = {}
+    for row in rows:
+        counts.setdefault(row["project_id"], {})[row["name"]] = row["total"]
+    return counts

@@ -1,0 +1,108 @@
+"""Who may come in: invitations, members and their roles."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth import login
+from django.contrib.auth.decorators import login_not_required
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from annotate import access, accounts
+from annotate.forms import AcceptForm, InviteForm, RoleForm
+from annotate.models import Invitation, Membership, Project, User
+
+
+@login_not_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def invitation(request: HttpRequest, token: str) -> HttpResponse:
+    """The page behind an invitation's link: somebody new makes an account, a signed-in user just accepts."""
+    try:
+        opened = accounts.open_invitation(token)
+    except accounts.InvitationError as error:
+        return render(request, "account/invitation.html", {"problem": str(error)}, status=410)
+    form = AcceptForm(request.POST or None)
+    if request.method == "POST" and (request.user.is_authenticated or form.is_valid()):
+        try:
+            with transaction.atomic():
+                user = access.signed_in(request) if request.user.is_authenticated else new_user(form, opened)
+                accounts.accept(invitation=opened, user=user)
+        except accounts.InvitationError as error:
+            return render(request, "account/invitation.html", {"problem": str(error)}, status=410)
+        if not request.user.is_authenticated:
+            login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+        return redirect("project", opened.project.slug) if opened.project else redirect("home")
+    status = 422 if form.is_bound else 200
+    return render(request, "account/invitation.html", {"invitation": opened, "form": form}, status=status)
+
+
+def new_user(form: AcceptForm, opened: Invitation) -> User:
+    if User.objects.filter(email__iexact=opened.email).exists():
+        raise accounts.InvitationError(f"{opened.email} has an account already: sign in, then open this link again.")
+    return User.objects.create_user(
+        username=form.cleaned_data["username"], email=opened.email, password=form.cleaned_data["password"]
+    )
+
+
+@require_safe
+def people(request: HttpRequest, slug: str) -> HttpResponse:
+    project = access.managed_project(access.signed_in(request), slug)
+    return render(request, "annotate/people.html", people_context(project, InviteForm()))
+
+
+def people_context(project: Project, form: InviteForm) -> dict[str, Any]:
+    return {
+        "project": project,
+        "form": form,
+        "memberships": project.memberships.select_related("user").order_by("user__username"),
+        "invitations": project.invitations.filter(accepted_at=None, revoked_at=None, expires_at__gt=timezone.now()),
+        "roles": Membership.ROLES,
+    }
+
+
+@require_POST
+def invite(request: HttpRequest, slug: str) -> HttpResponse:
+    user = access.signed_in(request)
+    project = access.managed_project(user, slug)
+    form = InviteForm(request.POST)
+    if not form.is_valid():
+        return render(request, "annotate/people.html", people_context(project, form), status=422)
+    sent = accounts.invite(email=form.cleaned_data["email"], role=form.cleaned_data["role"], project=project, by=user)
+    link = request.build_absolute_uri(accounts.link(sent))
+    messages.success(request, f"Invited {sent.email}. The link, good for 7 days: {link}")
+    return redirect("people", slug)
+
+
+@require_POST
+def role(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """Change a member's role, or take the membership away."""
+    project = access.managed_project(access.signed_in(request), slug)
+    membership = get_object_or_404(Membership.objects.select_related("user"), project=project, pk=pk)
+    last_manager = (
+        membership.role == Membership.MANAGER
+        and not project.memberships.filter(role=Membership.MANAGER).exclude(pk=pk).exists()
+    )
+    if last_manager and request.POST.get("role") != Membership.MANAGER:
+        messages.error(request, f"{membership.user} is the only manager: make somebody else one first.")
+        return redirect("people", slug)
+    if request.POST.get("role") == "remove":
+        membership.delete()
+        messages.success(request, f"{membership.user} is no longer a member. Their annotations stay.")
+        return redirect("people", slug)
+    form = RoleForm(request.POST, instance=membership)
+    if form.is_valid():
+        form.save()
+        messages.success(request, f"{membership.user} is now {membership.role}.")
+    return redirect("people", slug)
+
+
+@require_POST
+def withdraw(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    project = access.managed_project(access.signed_in(request), slug)
+    waiting = get_object_or_404(Invitation, project=project, pk=pk, accepted_at=None)
+    Invitation.objects.filter(pk=waiting.pk, accepted_at=None).update(revoked_at=timezone.now())
+    messages.success(request, f"The invitation of {waiting.email} is withdrawn.")
+    return redirect("people", slug)

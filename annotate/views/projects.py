@@ -1,0 +1,152 @@
+"""Projects: the list, a new one, the dashboard, settings, guidelines and questions."""
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.text import slugify
+from django.views.decorators.http import require_http_methods, require_safe
+
+from annotate import access, projects, queries
+from annotate.forms import (
+    CriterionForm,
+    GuidelinesForm,
+    PreferenceForm,
+    ProjectForm,
+    SettingsForm,
+    question_initial,
+)
+from annotate.models import Project, Question
+
+form_view = require_http_methods(["GET", "HEAD", "POST"])
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    return render(request, "annotate/home.html", {"rows": queries.project_rows(access.signed_in(request))})
+
+
+@form_view
+def create(request: HttpRequest) -> HttpResponse:
+    user = access.admin(access.signed_in(request))
+    form = ProjectForm(request.POST or None)
+    preference = PreferenceForm(request.POST or None, prefix="preference")
+    criterion = CriterionForm(request.POST or None, prefix="criterion", initial=helpful_initial())
+    if request.method == "POST" and all([form.is_valid(), preference.is_valid(), criterion.is_valid()]):
+        project = projects.create_project(
+            by=user, asked=[preference_spec(preference), criterion_spec(criterion)], **form.cleaned_data
+        )
+        messages.success(request, f"{project.name} is ready. Next: bring in something to label.")
+        return redirect("project", project.slug)
+    context = {"form": form, "preference": preference, "criterion": criterion}
+    return render(request, "annotate/project_new.html", context, status=422 if form.is_bound else 200)
+
+
+def helpful_initial() -> dict[str, object]:
+    spec = projects.DEFAULT_QUESTIONS[1]
+    return {"title": spec["title"], "max": 5, "anchor_low": spec["config"]["anchors"]["1"],
+            "anchor_high": spec["config"]["anchors"]["5"]}  # fmt: skip
+
+
+def preference_spec(form: PreferenceForm) -> dict[str, object]:
+    data = form.cleaned_data
+    return {
+        "name": "preference",
+        "kind": Question.PREFERENCE,
+        "title": data["title"],
+        "config": data["config"],
+    }
+
+
+def criterion_spec(form: CriterionForm) -> dict[str, object]:
+    data = form.cleaned_data
+    return {"name": slugify(data["title"]), "kind": Question.RATING, **criterion_values(form)}
+
+
+def criterion_values(form: CriterionForm) -> dict[str, object]:
+    data = form.cleaned_data
+    return {key: data[key] for key in ("title", "description", "required", "config")}
+
+
+@require_safe
+def show(request: HttpRequest, slug: str) -> HttpResponse:
+    """The dashboard for those who run the project; annotators go straight to their work."""
+    user = access.signed_in(request)
+    project = access.project(user, slug)
+    if access.role_in(user, project) == access.ANNOTATOR:
+        return redirect("label", slug)
+    return render(request, "annotate/project.html", dashboard(project))
+
+
+@require_safe
+def live(request: HttpRequest, slug: str) -> HttpResponse:
+    """The numbers of the dashboard, for its poll."""
+    project = access.reviewed_project(access.signed_in(request), slug)
+    return render(request, "annotate/_project_live.html", dashboard(project))
+
+
+def dashboard(project: Project) -> dict[str, object]:
+    return {"project": project, "progress": queries.progress(project), "questions": project.questions.all()}
+
+
+@form_view
+def settings(request: HttpRequest, slug: str) -> HttpResponse:
+    project = access.managed_project(access.signed_in(request), slug)
+    form = SettingsForm(request.POST or None, instance=project)
+    if request.method == "POST" and form.is_valid():
+        form.save()
+        messages.success(request, "Saved. The shares apply to items that are routed from now on.")
+        return redirect("project_settings", slug)
+    return render(
+        request,
+        "annotate/project_settings.html",
+        {"project": project, "form": form},
+        status=422 if form.errors else 200,
+    )
+
+
+@form_view
+def guidelines(request: HttpRequest, slug: str) -> HttpResponse:
+    """Members read the guidelines; managers also change them."""
+    user = access.signed_in(request)
+    project = access.project(user, slug)
+    manages = access.role_in(user, project) == access.MANAGER
+    form = GuidelinesForm(request.POST or None, instance=project) if manages else None
+    if request.method == "POST":
+        access.managed_project(user, slug)
+        if form is not None and form.is_valid():
+            version = projects.change_guidelines(project=project, text=form.cleaned_data["guidelines"], by=user)
+            messages.success(request, f"Version {version} of the guidelines is in force.")
+            return redirect("guidelines", slug)
+    return render(request, "annotate/guidelines.html", {"project": project, "form": form})
+
+
+@form_view
+def questions(request: HttpRequest, slug: str) -> HttpResponse:
+    """The rubric: see it, add a criterion, change one (?question=name), remove one."""
+    user = access.signed_in(request)
+    project = access.managed_project(user, slug)
+    asked = list(project.questions.all())
+    editing = (
+        get_object_or_404(Question, project=project, name=request.GET["question"])
+        if "question" in request.GET
+        else None
+    )
+    if request.method == "POST" and "remove" in request.POST:
+        return remove(request, project, get_object_or_404(Question, project=project, name=request.POST["remove"]))
+    form = CriterionForm(request.POST or None, initial=question_initial(editing) if editing else None)
+    if request.method == "POST" and form.is_valid():
+        name = editing.name if editing else slugify(form.cleaned_data["title"])
+        projects.change_question(project=project, name=name, by=user, kind=Question.RATING, **criterion_values(form))
+        messages.success(request, f"“{form.cleaned_data['title']}” is part of the rubric.")
+        return redirect("questions", slug)
+    context = {"project": project, "questions": asked, "form": form, "editing": editing}
+    return render(request, "annotate/questions.html", context, status=422 if form.errors else 200)
+
+
+def remove(request: HttpRequest, project: Project, question: Question) -> HttpResponse:
+    try:
+        projects.remove_question(question=question, by=access.signed_in(request))
+        messages.success(request, f"“{question.title}” is no longer asked.")
+    except projects.ProjectError as error:
+        messages.error(request, str(error))
+    return redirect("questions", project.slug)

@@ -1,0 +1,62 @@
+"""Makers of test objects, each a plain function with what matters as arguments."""
+
+import hashlib
+import itertools
+import json
+
+from annotate import projects
+from annotate.models import Item, Membership, Project, Rater, Response, User
+
+COUNT = itertools.count(1)
+
+
+def user(name: str, **fields) -> User:
+    made = User(username=name, email=f"{name}@example.org", **fields)
+    made.set_unusable_password()
+    made.save()
+    return made
+
+
+def project(by: User, name: str = "Everyday help", **settings) -> Project:
+    return projects.create_project(name=name, by=by, guidelines="# Be kind\n\nPick the *better* answer.", **settings)
+
+
+def member(project: Project, name: str, role: str) -> User:
+    made = user(name)
+    Membership.objects.create(project=project, user=made, role=role)
+    return made
+
+
+def item(project: Project, prompt: str = "", responses=("Yes.", "No."), **fields) -> Item:
+    """An item straight in the table, routed to people with one open slot unless told otherwise."""
+    number = next(COUNT)
+    text = prompt or f"Question {number}?"
+    messages = [{"role": "user", "content": text}]
+    digest = hashlib.sha256(json.dumps([messages, responses, number]).encode()).hexdigest()
+    values = {
+        "external_id": f"item-{number}",
+        "title": text[:140],
+        "prompt": messages,
+        "prompt_hash": hashlib.sha256(text.encode()).hexdigest(),
+        "content_hash": digest,
+        "route": Item.HUMAN,
+        "overlap": 1,
+        "slots_open": 1,
+        **fields,
+    }
+    made = Item.objects.create(project=project, **values)
+    Response.objects.bulk_create(
+        Response(
+            item=made,
+            position=position,
+            model=f"model-{position}",
+            messages=[{"role": "assistant", "content": answer}],
+            words=len(answer.split()),
+        )
+        for position, answer in enumerate(responses)
+    )
+    return made
+
+
+def rater(project: Project, name: str = "mira", kind: str = Rater.HUMAN, **fields) -> Rater:
+    return Rater.objects.create(project=project, name=name, kind=kind, **fields)
