@@ -76,11 +76,10 @@ def to_html(text: str) -> str:
     Links open elsewhere and pass no referrer; images become links, since loading them would tell a stranger who
     reads what.
     """
-    cleaned = nh3.clean(
+    return nh3.clean(
         PARSER.render(text),
         tags=TAGS - {"img"},
         attributes=ATTRIBUTES,
         link_rel="noopener noreferrer nofollow",
         url_schemes={"http", "https", "mailto"},
     )
-    return cleaned

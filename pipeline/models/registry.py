@@ -50,7 +50,8 @@ class ModelVersion(models.Model):
     class Meta:
         ordering = ["-created_at", "-id"]
         constraints = [
-            models.UniqueConstraint(fields=["project", "name"], name="model_unique_name", nulls_distinct=False),
+            models.UniqueConstraint(fields=["project", "name"], name="model_unique_name"),
+            models.UniqueConstraint(fields=["name"], condition=Q(project=None), name="base_model_unique_name"),
             models.UniqueConstraint(
                 fields=["project", "kind"], condition=Q(stage="promoted"), name="model_one_promoted"
             ),
