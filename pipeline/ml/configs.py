@@ -142,7 +142,7 @@ class GenerateConfig(StageConfig):
     max_prompt_length: int = setting(
         1024, "Longest prompt", "In tokens; longer prompts lose their beginning.", minimum=1
     )
-    batch_size: int = setting(8, "Batch size", "Responses sampled together.", minimum=1)
+    batch_size: int = setting(16, "Batch size", "Responses sampled together.", minimum=1)
     dtype: str = _dtype()
 
     def __post_init__(self) -> None:
