@@ -254,9 +254,13 @@ class RunFolder:
         ]
         return max(complete, key=_checkpoint_step, default=None)
 
-    def mark_checkpoint(self, step: int) -> None:
-        """Declare `checkpoints/checkpoint-N` complete and say so in the events; call it when all its files are there."""
-        folder = self.checkpoints / f"checkpoint-{step}"
+    def mark_checkpoint(self, number: int, *, step: int | None = None) -> None:
+        """Declare `checkpoints/checkpoint-{number}` complete and say so; call it when all its files are there.
+
+        `step` is the step that people see, where it is another than the trainer's count of updates.
+        """
+        folder = self.checkpoints / f"checkpoint-{number}"
+        step = number if step is None else step
         write_json(folder / "complete.json", {"step": step, "t": round(time.time(), 3)})
         self.events.checkpoint(step, folder)
 

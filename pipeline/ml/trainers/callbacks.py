@@ -16,13 +16,17 @@ SPEED_MEMORY = 0.9  # weight of the past in the running mean of seconds per step
 class StageCallback(TrainerCallback):
     """Write a trainer's metrics, progress and checkpoints to the run's events; stop it when asked to.
 
-    `names` maps the trainer's log keys to the names of our metrics; other keys are left out.
+    `names` maps the trainer's log keys to the names of our metrics; other keys are left out. A step, as people see
+    it, is `updates_per_step` of the trainer's updates: 1 but for PPO, whose step is a rollout with all its updates.
     """
 
-    def __init__(self, folder: RunFolder, names: dict[str, str], doing: str = "training") -> None:
+    def __init__(
+        self, folder: RunFolder, names: dict[str, str], doing: str = "training", updates_per_step: int = 1
+    ) -> None:
         self._folder = folder
         self._names = names
         self._doing = doing
+        self._updates_per_step = updates_per_step
         self._seconds_per_step = 0.0
         self._tokens_per_second = 0.0
         self._tokens = 0.0
@@ -32,17 +36,21 @@ class StageCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         if state.global_step:
-            self._folder.events.log(f"Resumed at step {state.global_step} of {state.max_steps}.")
+            self._folder.events.log(f"Resumed at step {self._step(state)} of {self._steps(state)}.")
+        self._tokens = state.num_input_tokens_seen
         self._report(state)
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self._step_began = time.monotonic()
+        if state.global_step % self._updates_per_step == 0:
+            self._step_began = time.monotonic()
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        if state.global_step % self._updates_per_step:
+            return
         seconds = time.monotonic() - self._step_began
         past = self._seconds_per_step
         self._seconds_per_step = SPEED_MEMORY * past + (1 - SPEED_MEMORY) * seconds if past else seconds
@@ -61,7 +69,7 @@ class StageCallback(TrainerCallback):
     ) -> None:
         values = {name: logs[key] for key, name in self._names.items() if logs and key in logs}
         if values:
-            self._folder.events.metric(state.global_step, **values)
+            self._folder.events.metric(self._step(state), **values)
         self._count_tokens(logs or {})
         self._report(state)
 
@@ -69,10 +77,16 @@ class StageCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         if is_main_process():
-            self._folder.mark_checkpoint(state.global_step)
+            self._folder.mark_checkpoint(state.global_step, step=self._step(state))
+
+    def _step(self, state: TrainerState) -> int:
+        return state.global_step // self._updates_per_step
+
+    def _steps(self, state: TrainerState) -> int:
+        return state.max_steps // self._updates_per_step
 
     def _count_tokens(self, logs: dict[str, Any]) -> None:
-        """`num_tokens` counts all tokens since this process began."""
+        """`num_tokens` counts all tokens since this process began; GRPO's and PPO's, since the run began."""
         total = logs.get("num_tokens")
         if total is None:
             return
@@ -81,10 +95,10 @@ class StageCallback(TrainerCallback):
             self._tokens_per_second = fresh / self._seconds_per_step
 
     def _report(self, state: TrainerState) -> None:
-        left = (state.max_steps - state.global_step) * self._seconds_per_step
+        left = (self._steps(state) - self._step(state)) * self._seconds_per_step
         self._folder.events.progress(
-            state.global_step,
-            state.max_steps,
+            self._step(state),
+            self._steps(state),
             stage=self._doing,
             seconds_left=round(left, 1) if self._seconds_per_step else None,
             tokens_per_second=round(self._tokens_per_second, 1) if self._tokens_per_second else None,
