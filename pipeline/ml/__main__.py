@@ -12,6 +12,7 @@ import importlib
 import os
 import sys
 import traceback
+import warnings
 from pathlib import Path
 
 from pipeline.ml import stopping
@@ -26,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, run the stage, return the exit code."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    _stay_offline()
+    _prepare_libraries()
     if options.stage == "evaluate_reward" and options.run is None:
         return _evaluate_files(parser, options)
     if options.run is None:
@@ -116,11 +117,12 @@ def _add_file_options(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _stay_offline() -> None:
-    """Inputs are folders on this machine: without this, libraries ask a model hub about each of them."""
+def _prepare_libraries() -> None:
+    """Keep them offline (inputs are folders on this machine; they would ask a model hub about each) and quiet."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    warnings.filterwarnings("ignore", category=FutureWarning)  # notes between libraries, not for a run's log
 
 
 def _complain(message: str, code: int) -> int:

@@ -170,7 +170,11 @@ class TrainingConfig(StageConfig):
     """Settings that the trainers share."""
 
     learning_rate: float = setting(
-        1e-4, "Learning rate", "Peak step size of AdamW; it falls linearly to 0.", minimum=TINY, maximum=1.0
+        1e-4,
+        "Learning rate",
+        "Peak step size of AdamW, falling linearly to 0: about 1e-4 with LoRA, 1e-5 without.",
+        minimum=TINY,
+        maximum=1.0,
     )
     epochs: int = setting(1, "Epochs", "Passes over the training data.", minimum=1, maximum=1000)
     max_steps: int = setting(0, "Most steps", "Stop after so many updates; 0 = all epochs.", minimum=0)
@@ -220,6 +224,9 @@ class TrainRewardConfig(TrainingConfig):
         "Ridge of the head",
         "Penalty of the fitted head; empty = chosen by cross-validation.",
         minimum=TINY,
+    )
+    eval_pairs: int = setting(
+        200, "Pairs watched", "Held-out pairs scored while training; all of them are at the end.", minimum=1
     )
     center_coefficient: float = setting(
         0.01, "Centring", "Weight of the penalty that keeps rewards around zero; 0 = off.", minimum=0.0

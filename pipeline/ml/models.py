@@ -23,6 +23,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils.logging import disable_progress_bar
 
 from pipeline.ml import stopping
 from pipeline.ml.data import length_batches
@@ -30,6 +31,7 @@ from pipeline.ml.records import StageError, is_main_process
 
 HEAD = "score"
 BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")  # x86 and Arm names
+disable_progress_bar()  # a run's progress goes to its events; bars would only fill its log
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -212,7 +214,7 @@ def score_sequences(
 ) -> list[float]:
     """The reward of each token sequence, in their order, in batches of like length.
 
-    `on_batch(sequences done, tokens done)` is called after each batch. Raises Stopped between batches when asked to.
+    `on_batch(sequences, tokens)` is told the size of each batch done. Raises Stopped between batches when asked to.
     """
     rewards: dict[int, float] = {}
     for batch, output in _forward(model, sequences, batch_size, on_batch):
@@ -244,13 +246,11 @@ def _forward(
     on_batch: Callable[[int, int], None] | None,
 ) -> Any:
     """Yield (indices, model output) for batches of like length; `model` is a PreTrainedModel or its body."""
-    done = tokens = 0
     for batch in length_batches([len(ids) for ids in sequences], batch_size):
         stopping.check()
         chosen = [sequences[index] for index in batch]
         inputs = pad_right(chosen, model.config.get_text_config().pad_token_id)
         device = next(model.parameters()).device
         yield batch, model(**{name: tensor.to(device) for name, tensor in inputs.items()}, use_cache=False)
-        done, tokens = done + len(batch), tokens + sum(len(ids) for ids in chosen)
         if on_batch is not None:
-            on_batch(done, tokens)
+            on_batch(len(batch), sum(len(ids) for ids in chosen))
