@@ -61,8 +61,7 @@ Config = TypeVar("Config", bound=StageConfig)
 def settings_of(cls: type[StageConfig]) -> list[Setting]:
     """The fields of a config class, in the order of a form."""
     return [
-        Setting(item.name, *_kind_of(item.type), item.default, **item.metadata)
-        for item in dataclasses.fields(cls)
+        Setting(item.name, *_kind_of(item.type), item.default, **item.metadata) for item in dataclasses.fields(cls)
     ]
 
 
@@ -158,9 +157,7 @@ class GenerateConfig(StageConfig):
 class JudgeConfig(StageConfig):
     """Let a local model judge by the log-probability of its verdict."""
 
-    max_length: int = setting(
-        2048, "Longest request", "In tokens; longer ones lose their beginning.", minimum=16
-    )
+    max_length: int = setting(2048, "Longest request", "In tokens; longer ones lose their beginning.", minimum=16)
     batch_size: int = setting(8, "Batch size", "Requests scored together.", minimum=1)
     dtype: str = _dtype()
 
@@ -190,19 +187,13 @@ class TrainingConfig(StageConfig):
     warmup_ratio: float = setting(
         0.1, "Warm-up", "Share of the steps in which the learning rate rises.", minimum=0.0, maximum=1.0
     )
-    weight_decay: float = setting(
-        0.0, "Weight decay", "Pull of AdamW towards zero.", minimum=0.0, maximum=1.0
-    )
-    max_grad_norm: float = setting(
-        1.0, "Gradient clip", "Largest norm of one update's gradient.", minimum=TINY
-    )
+    weight_decay: float = setting(0.0, "Weight decay", "Pull of AdamW towards zero.", minimum=0.0, maximum=1.0)
+    max_grad_norm: float = setting(1.0, "Gradient clip", "Largest norm of one update's gradient.", minimum=TINY)
     gradient_checkpointing: bool = setting(
         False, "Save memory", "Compute activations twice instead of keeping them: slower, for large models."
     )
     save_every: int = setting(50, "Checkpoint every", "Steps between checkpoints to resume from.", minimum=1)
-    eval_every: int = setting(
-        25, "Evaluate every", "Steps between evaluations; 0 = only at the end.", minimum=0
-    )
+    eval_every: int = setting(25, "Evaluate every", "Steps between evaluations; 0 = only at the end.", minimum=0)
     dtype: str = _dtype()
 
 
@@ -240,9 +231,7 @@ class DPOStageConfig(TrainingConfig):
     learning_rate: float = setting(
         2e-5, "Learning rate", "Peak step size of AdamW; it falls linearly to 0.", minimum=TINY, maximum=1.0
     )
-    beta: float = setting(
-        0.1, "Beta", "How strongly the policy is held to its start; higher = closer.", minimum=TINY
-    )
+    beta: float = setting(0.1, "Beta", "How strongly the policy is held to its start; higher = closer.", minimum=TINY)
     loss: str = setting(
         "sigmoid",
         "Loss",
@@ -251,6 +240,15 @@ class DPOStageConfig(TrainingConfig):
     )
     label_smoothing: float = setting(
         0.0, "Label smoothing", "Share of labels assumed to be wrong.", minimum=0.0, maximum=0.49
+    )
+    sft_weight: float = setting(
+        0.0,
+        "Imitation weight",
+        "Weight of also imitating the better answers; 0.1 to 0.2 keeps them likely.",
+        minimum=0.0,
+    )
+    eval_pairs: int = setting(
+        100, "Pairs watched", "Held-out pairs read while training; all of them are at the end.", minimum=1
     )
 
     def __post_init__(self) -> None:
@@ -291,9 +289,7 @@ class PPOStageConfig(StageConfig):
     warmup_ratio: float = setting(
         0.0, "Warm-up", "Share of the steps in which the learning rate rises.", minimum=0.0, maximum=1.0
     )
-    kl_coef: float = setting(
-        0.05, "KL coefficient", "Price of drifting from the start, per nat.", minimum=0.0
-    )
+    kl_coef: float = setting(0.05, "KL coefficient", "Price of drifting from the start, per nat.", minimum=0.0)
     kl_target: float | None = setting(
         None, "KL target", "Nats per answer that the coefficient adapts to; empty = fixed.", minimum=TINY
     )
@@ -316,24 +312,18 @@ class PPOStageConfig(StageConfig):
         None, "Value clip range", "Limit of the critic's move; empty = none.", minimum=TINY
     )
     vf_coef: float = setting(0.1, "Value weight", "Weight of the critic's loss.", minimum=0.0)
-    max_grad_norm: float = setting(
-        1.0, "Gradient clip", "Largest norm of the policy's gradient.", minimum=TINY
-    )
+    max_grad_norm: float = setting(1.0, "Gradient clip", "Largest norm of the policy's gradient.", minimum=TINY)
     critic_max_grad_norm: float = setting(
         0.5, "Critic's gradient clip", "Largest norm of the critic's gradient.", minimum=TINY
     )
-    critic_warmup_updates: int = setting(
-        0, "Critic warm-up", "First updates that train the critic alone.", minimum=0
-    )
+    critic_warmup_updates: int = setting(0, "Critic warm-up", "First updates that train the critic alone.", minimum=0)
     missing_eos_penalty: float = setting(
         1.0, "Penalty for no ending", "Taken from the reward of an answer that was cut.", minimum=0.0
     )
     lora: bool = setting(True, "LoRA", "Train small adapters (merged at the end) instead of all weights.")
     lora_rank: int = setting(16, "LoRA rank", "Width of the adapters.", minimum=1, maximum=1024)
     save_every: int = setting(10, "Checkpoint every", "Steps between checkpoints to resume from.", minimum=1)
-    eval_every: int = setting(
-        10, "Sample every", "Steps between samples shown side by side; 0 = none.", minimum=0
-    )
+    eval_every: int = setting(10, "Sample every", "Steps between samples shown side by side; 0 = none.", minimum=0)
     dtype: str = _dtype()
 
     def __post_init__(self) -> None:

@@ -22,9 +22,7 @@ class Stage:
 
 
 _ROWS = (
-    Stage(
-        "generate", "Generate responses", "pipeline.ml.generate", configs.GenerateConfig, ("model", "prompts")
-    ),
+    Stage("generate", "Generate responses", "pipeline.ml.generate", configs.GenerateConfig, ("model", "prompts")),
     Stage("judge", "Judge responses", "pipeline.ml.judge", configs.JudgeConfig, ("model", "requests")),
     Stage(
         "train_reward",
@@ -40,7 +38,7 @@ _ROWS = (
         "pipeline.ml.trainers.dpo",
         configs.DPOStageConfig,
         ("policy", "train"),
-        ("eval",),
+        ("eval", "reference"),
     ),
     Stage(
         "ppo",
