@@ -1,26 +1,39 @@
-"""Language models that rate, and every exchange with them."""
+"""Language models that rate, and every exchange with them.
 
+Money is kept in whole units of 10⁻¹² of the currency of the prices (`pipeline.money`): prices have six
+decimals and are per million tokens, so every cost is a whole number of units and sums are exact on any database.
+"""
+
+from decimal import Decimal
+
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
 from annotate.models import Annotation, Item, Project, Rater
+from pipeline import money
 
 
 class Judge(models.Model):
     """A language model set up to rate: endpoint, model, prompt version, price, spend cap.
 
     The key of an endpoint is kept encrypted and is never shown again (`pipeline.judging.secrets`).
+
+    ready → waiting (asked to slow down, or does not answer: goes on by itself at `resume_at`) → ready;
+    ready → stopped (needs a person: key refused, cap reached …; `message` says what to do).
     """
 
     ENDPOINT, LOCAL = "endpoint", "local"
     KINDS = [(ENDPOINT, "OpenAI-compatible endpoint"), (LOCAL, "model of the registry, on this machine")]
+    READY, WAITING, STOPPED = "ready", "waiting", "stopped"
+    STATES = [(state, state) for state in (READY, WAITING, STOPPED)]
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="judges")
     rater = models.OneToOneField(Rater, on_delete=models.PROTECT, related_name="judge")
     name = models.CharField(max_length=120)
     kind = models.CharField(max_length=8, choices=KINDS)
-    base_url = models.URLField(max_length=300, blank=True)
+    base_url = models.CharField("URL", max_length=300, blank=True, help_text="For example https://api.example.com/v1")
     model = models.CharField(max_length=200, blank=True, help_text="the endpoint's name for the model")
     encrypted_key = models.TextField(blank=True)
     model_version = models.ForeignKey(
@@ -28,17 +41,64 @@ class Judge(models.Model):
     )
     prompt_version = models.CharField(max_length=40, default="pairwise-1")
     enabled = models.BooleanField(default=True)
-    concurrency = models.PositiveSmallIntegerField(default=4)
-    timeout_seconds = models.PositiveSmallIntegerField(default=60)
-    price_input = models.DecimalField(max_digits=12, decimal_places=6, default=0, help_text="per million tokens")
-    price_output = models.DecimalField(max_digits=12, decimal_places=6, default=0, help_text="per million tokens")
-    spend_cap = models.DecimalField(
-        max_digits=12, decimal_places=4, null=True, blank=True, help_text="in all; empty for no cap"
+    concurrency = models.PositiveSmallIntegerField(
+        default=4,
+        validators=[MinValueValidator(1), MaxValueValidator(256)],
+        help_text="How many questions may be with the endpoint at a time.",
     )
-    spent = models.DecimalField(max_digits=14, decimal_places=8, default=0)
+    timeout_seconds = models.PositiveSmallIntegerField(
+        "time-out",
+        default=60,
+        validators=[MinValueValidator(1), MaxValueValidator(3600)],
+        help_text="Seconds until an answer that does not come is given up.",
+    )
+    max_tokens = models.PositiveIntegerField(
+        "longest reply",
+        default=300,
+        validators=[MinValueValidator(8), MaxValueValidator(32768)],
+        help_text="In tokens. A verdict and a sentence need about 60; models that think first need thousands.",
+    )
+    price_input = models.DecimalField(
+        "price of what it reads",
+        max_digits=12,
+        decimal_places=6,
+        default=Decimal(0),
+        validators=[MinValueValidator(0)],
+        help_text="per million tokens",
+    )
+    price_output = models.DecimalField(
+        "price of what it writes",
+        max_digits=12,
+        decimal_places=6,
+        default=Decimal(0),
+        validators=[MinValueValidator(0)],
+        help_text="per million tokens",
+    )
+    spend_cap = models.DecimalField(
+        max_digits=12,
+        decimal_places=4,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0)],
+        help_text="In all, never overrun; empty for no cap.",
+    )
+    spent_units = models.BigIntegerField(default=0, help_text="what its replies cost, as the endpoint counted")
+    reserved_units = models.BigIntegerField(default=0, help_text="the most that questions under way may cost")
+    unknown_units = models.BigIntegerField(
+        default=0, help_text="the most that questions may have cost whose replies were lost; counts against the cap"
+    )
+    state = models.CharField(max_length=8, choices=STATES, default=READY)
+    message = models.CharField(max_length=500, blank=True, help_text="why it waits or stopped, and what to do")
+    resume_at = models.DateTimeField(null=True, blank=True)
+    failures = models.PositiveIntegerField(default=0, help_text="questions in a row that the endpoint did not answer")
+    answered_at = models.DateTimeField(null=True, blank=True, help_text="since it was set up as it is now")
+    dialect = models.JSONField(default=dict, blank=True, help_text="parameters that this endpoint will not take")
+    lease_token = models.CharField(max_length=32, blank=True, help_text="the worker that asks for it now")
+    lease_until = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
+        ordering = ["name"]
         constraints = [
             models.UniqueConstraint(fields=["project", "name"], name="judge_unique_name"),
             models.CheckConstraint(
@@ -50,9 +110,29 @@ class Judge(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def spent(self) -> Decimal:
+        """What its replies cost so far."""
+        return money.amount(self.spent_units)
+
+    @property
+    def unknown(self) -> Decimal:
+        """The most that questions may have cost whose replies were lost."""
+        return money.amount(self.unknown_units)
+
+    def units_left(self) -> int | None:
+        """What may still be reserved under the cap; None without a cap."""
+        if self.spend_cap is None:
+            return None
+        return money.units(self.spend_cap) - self.spent_units - self.reserved_units - self.unknown_units
+
 
 class JudgeCall(models.Model):
-    """One question to a judge about one item in one presentation order, with what it said and what it cost."""
+    """One question to a judge about one item in one presentation order, with what it said and what it cost.
+
+    A pending call is due. A worker claims it before it asks; `claim` names the claim, so that only its holder can
+    settle the call, and a claim whose worker died is taken over.
+    """
 
     PENDING, ANSWERED, UNPARSABLE, FAILED = "pending", "answered", "unparsable", "failed"
     STATES = [(state, state) for state in (PENDING, ANSWERED, UNPARSABLE, FAILED)]
@@ -62,17 +142,24 @@ class JudgeCall(models.Model):
     order_key = models.CharField(max_length=40)
     prompt_version = models.CharField(max_length=40)
     state = models.CharField(max_length=10, choices=STATES, default=PENDING)
-    attempts = models.PositiveSmallIntegerField(default=0)
+    attempts = models.PositiveSmallIntegerField(default=0, help_text="requests made")
+    replies = models.PositiveSmallIntegerField(default=0, help_text="replies received, each of them paid")
+    strikes = models.PositiveSmallIntegerField(default=0, help_text="failures while the endpoint answered others")
+    due_at = models.DateTimeField(null=True, blank=True, help_text="not before; empty for at once")
     reply = models.TextField(blank=True)
+    choice = models.CharField(max_length=10, blank=True, help_text="a, b, tie or unparsable, in stored order")
     logprobs = models.JSONField(default=dict, blank=True, help_text="verdict → log-probability, if the endpoint tells")
+    prompt_sha256 = models.CharField(max_length=64, blank=True)
     tokens_input = models.PositiveIntegerField(default=0)
     tokens_output = models.PositiveIntegerField(default=0)
-    cost = models.DecimalField(max_digits=14, decimal_places=8, default=0)
+    cost_units = models.BigIntegerField(default=0)
+    reserved_units = models.BigIntegerField(default=0)
     seconds = models.FloatField(default=0.0)
     error = models.CharField(max_length=500, blank=True)
     annotation = models.OneToOneField(
         Annotation, null=True, blank=True, on_delete=models.SET_NULL, related_name="judge_call"
     )
+    claim = models.CharField(max_length=32, blank=True)
     claimed_at = models.DateTimeField(null=True, blank=True)
     answered_at = models.DateTimeField(null=True, blank=True)
 
@@ -83,3 +170,12 @@ class JudgeCall(models.Model):
             ),
         ]
         indexes = [models.Index(fields=["judge", "state", "id"], name="judge_call_due")]
+
+    @property
+    def order(self) -> list[int]:
+        """The presented order: "1-0" → [1, 0]."""
+        return [int(position) for position in self.order_key.split("-")]
+
+    @property
+    def cost(self) -> Decimal:
+        return money.amount(self.cost_units)
