@@ -1,0 +1,240 @@
+"""What a person, a judge or a file says about an item is kept: the sole writer of Annotation.
+
+An annotation never changes: an edit is a new revision that names the one it replaces. Each function is one
+transaction: the annotation, the item's open places, the assignment, the kept counts, the Change and the Label.
+All lock the item first, so that votes which arrive together are all seen by the label.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from annotate import aggregation, changes, slots, tallies
+from annotate.models import Annotation, Assignment, Change, Item, Project, Question, Rater
+from annotate.questions import check_answers
+
+
+def key_of(order: Sequence[int]) -> str:
+    """A presented order as text: [1, 0] → "1-0"."""
+    return "-".join(str(position) for position in order)
+
+
+def asked_about(questions: Iterable[Question], responses: int) -> list[Question]:
+    """The questions that an item with so many responses can be asked: a preference compares two."""
+    return [question for question in questions if question.kind != Question.PREFERENCE or responses == 2]
+
+
+def locked_item(item_id: int) -> Item:
+    """The item with its project, held until the transaction ends."""
+    return Item.objects.select_for_update(of=("self",)).select_related("project").get(pk=item_id)
+
+
+def current(item_id: int, rater_id: int, order: Sequence[int]) -> Annotation | None:
+    """The rater's annotation of the item in this order that no revision has replaced."""
+    chain = Annotation.objects.filter(item_id=item_id, rater_id=rater_id, order_key=key_of(order))
+    return chain.order_by("-revision").first()
+
+
+@transaction.atomic
+def submit_annotation(
+    *,
+    assignment: Assignment,
+    answers: Mapping[str, Any],
+    reason: str = "",
+    seconds: float | None = None,
+    idempotency_key: str | None = None,
+    guideline_version: int | None = None,
+    rubric_version: int | None = None,
+) -> Annotation:
+    """Keep what a person answered in the browser, in stored order. Raises questions.AnswerError.
+
+    The same `idempotency_key` again returns the annotation that is there. A second submit is a revision. A late one
+    is kept, and counts if a place is still open. The versions are those that the person saw; the project's if None.
+    """
+    item = locked_item(assignment.item_id)
+    held = Assignment.objects.select_for_update(of=("self",)).select_related("rater").get(pk=assignment.pk)
+    if idempotency_key is not None:
+        sent = Annotation.objects.filter(idempotency_key=idempotency_key, item=item, rater=held.rater).first()
+        if sent is not None:
+            return sent
+    asked = asked_about(item.project.questions.all(), len(held.order))
+    checked = check_answers(asked, answers, len(held.order))
+    previous = current(item.pk, held.rater_id, held.order)
+    made = Annotation.objects.create(
+        item=item,
+        rater=held.rater,
+        order=held.order,
+        order_key=key_of(held.order),
+        answers=checked,
+        reason=reason,
+        seconds=seconds,
+        counted=has_place(held, previous),
+        guideline_version=guideline_version or item.project.guideline_version,
+        rubric_version=rubric_version or item.project.rubric_version,
+        revision=previous.revision + 1 if previous else 0,
+        replaces=previous,
+        idempotency_key=idempotency_key,
+    )
+    finish(held, seconds)
+    settle_labels(item, made, is_new=previous is None)
+    return made
+
+
+def has_place(held: Assignment, previous: Annotation | None) -> bool:
+    """Does this submit count: it has its lease's place, its former revision's, or takes one that is open."""
+    if previous is not None and previous.counted:
+        return True
+    return held.state == Assignment.LEASED or slots.take(held.item_id)
+
+
+def finish(held: Assignment, seconds: float | None) -> None:
+    held.state, held.finished_at, held.draft, held.skip_reason = Assignment.SUBMITTED, timezone.now(), {}, ""
+    if seconds is not None:
+        held.active_seconds = seconds
+    held.save(update_fields=["state", "finished_at", "draft", "skip_reason", "active_seconds"])
+
+
+def settle_labels(item: Item, made: Annotation, *, is_new: bool) -> None:
+    """What follows from an annotation: its Change, the item's label, and the kept counts, in one go."""
+    changes.record(project_id=item.project_id, kind=Change.SUBMITTED, item_ids=[item.pk], annotation=made)
+    counts = Counter({tallies.ANNOTATIONS[made.rater.kind]: int(is_new)})
+    for _items, difference in aggregation.relabel([item.pk]).values():
+        counts.update(difference)
+    tallies.add(project_id=item.project_id, counts=counts)
+
+
+@transaction.atomic
+def record_judgment(
+    *,
+    item: Item,
+    rater: Rater,
+    order: Sequence[int],
+    answers: Mapping[str, Any],
+    reason: str = "",
+    reference: str = "",
+    confidence: float | None = None,
+    seconds: float | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Annotation | None:
+    """Keep a judge's verdict in one presented order; None if the same verdict is there already.
+
+    A judge may leave questions out, but what it answers must fit. Raises questions.AnswerError.
+    """
+    locked = locked_item(item.pk)
+    asked = [question for question in locked.project.questions.all() if question.name in answers]
+    checked = check_answers(asked, answers, len(order))
+    previous = current(item.pk, rater.pk, order)
+    if previous is not None and previous.answers == checked:
+        return None
+    made = Annotation.objects.create(
+        item=locked,
+        rater=rater,
+        order=list(order),
+        order_key=key_of(order),
+        answers=checked,
+        reason=reason,
+        reference=reference,
+        confidence=confidence,
+        seconds=seconds,
+        guideline_version=locked.project.guideline_version,
+        rubric_version=locked.project.rubric_version,
+        revision=previous.revision + 1 if previous else 0,
+        replaces=previous,
+        metadata=dict(metadata or {}),
+    )
+    settle_labels(locked, made, is_new=previous is None)
+    return made
+
+
+@dataclass(frozen=True)
+class ImportedAnnotation:
+    """One annotation of a file, already checked by the importer. `revision` counts edits of one chain from 0."""
+
+    item_id: int
+    rater: Rater
+    order: Sequence[int]
+    answers: Mapping[str, Any]
+    reason: str = ""
+    reference: str = ""
+    confidence: float | None = None
+    seconds: float | None = None
+    submitted_at: datetime | None = None
+    guideline_version: int = 1
+    rubric_version: int = 1
+    counted: bool = True
+    revision: int = 0
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def chain(self) -> tuple[int, int, str]:
+        """Item, rater and order: within one chain, each revision replaces the one before."""
+        return self.item_id, self.rater.pk, key_of(self.order)
+
+
+@transaction.atomic
+def record_imported(*, project: Project, rows: Sequence[ImportedAnnotation]) -> int:
+    """Keep the annotations of a file and aggregate their items; returns how many are new.
+
+    A row that is there already (same item, rater, order and revision) adds nothing.
+    """
+    items = {row.item_id for row in rows}
+    slots.lock(list(items))
+    known = known_revisions(items)
+    made: list[Annotation] = []
+    for row in sorted(rows, key=lambda row: row.revision):  # a revision needs the row that it replaces
+        if row.revision not in known.setdefault(row.chain, {}):
+            made.append(from_file(row, known[row.chain].get(row.revision - 1)))
+            known[row.chain][row.revision] = made[-1]
+    keep(made)
+    touched = sorted({annotation.item_id for annotation in made})
+    slots.settle(touched)
+    changes.record(project_id=project.pk, kind=Change.IMPORTED, item_ids=touched)
+    counts = Counter(tallies.ANNOTATIONS[made_by.rater.kind] for made_by in made if not made_by.revision)
+    for _items, difference in aggregation.relabel(touched).values():
+        counts.update(difference)
+    tallies.add(project_id=project.pk, counts=counts)
+    return len(made)
+
+
+def known_revisions(items: Iterable[int]) -> dict[tuple[int, int, str], dict[int, Annotation]]:
+    """Chain → revision → annotation, of what these items have already."""
+    known: dict[tuple[int, int, str], dict[int, Annotation]] = {}
+    for batch in slots.batches(list(items)):
+        there = Annotation.objects.filter(item_id__in=batch).only("item", "rater", "order_key", "revision")
+        for annotation in there:
+            chain = (annotation.item_id, annotation.rater_id, annotation.order_key)
+            known.setdefault(chain, {})[annotation.revision] = annotation
+    return known
+
+
+def from_file(row: ImportedAnnotation, previous: Annotation | None) -> Annotation:
+    return Annotation(
+        item_id=row.item_id,
+        rater=row.rater,
+        order=list(row.order),
+        order_key=key_of(row.order),
+        answers=dict(row.answers),
+        reason=row.reason,
+        reference=row.reference,
+        confidence=row.confidence,
+        seconds=row.seconds,
+        counted=row.counted,
+        guideline_version=row.guideline_version,
+        rubric_version=row.rubric_version,
+        revision=row.revision,
+        replaces=previous,
+        metadata=dict(row.metadata),
+        submitted_at=row.submitted_at or timezone.now(),
+    )
+
+
+def keep(made: Sequence[Annotation]) -> None:
+    """Write first the first revisions, then those that replace them: a row must be there before it is named."""
+    for revision in sorted({annotation.revision for annotation in made}):
+        wave = (annotation for annotation in made if annotation.revision == revision)
+        Annotation.objects.bulk_create(wave, batch_size=500)
