@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from pipeline.ml.trainers.ppo_core import (
     KLController,
     clipped_policy_loss,

@@ -28,11 +28,10 @@ class PolicyLoss(NamedTuple):
 
 
 class ValueLoss(NamedTuple):
-    """The critic's loss, the share of tokens that the value clip held back, and 1 - Var(error) / Var(return)."""
+    """The critic's loss, and the share of tokens that the value clip held back (scalars)."""
 
     loss: Tensor
     clip_fraction: Tensor
-    explained_variance: Tensor  # NaN where the returns do not vary
 
 
 def combine_scores(raw: Tensor, weights: Tensor, means: Tensor, deviations: Tensor, *, clip: float) -> Tensor:
@@ -113,7 +112,11 @@ def generalized_advantages(
 
 
 def whiten(
-    x: Tensor, mask: Tensor, *, shift_mean: bool = True, reduce: Callable[[Tensor], Tensor] = lambda sums: sums
+    x: Tensor,
+    mask: Tensor,
+    *,
+    shift_mean: bool = True,
+    reduce: Callable[[Tensor], Tensor] = lambda sums: sums,
 ) -> Tensor:
     """`x` with unit variance (ddof 1) over the unmasked tokens, and zero mean unless `shift_mean` is off.
 
@@ -195,7 +198,7 @@ def clipped_value_loss(
         worst = torch.max(plain, held)
         clip_fraction = masked_mean((held > plain).to(values.dtype), mask).detach()
     loss = 0.5 * torch.where(mask.bool(), worst, 0.0).sum() / normalizer
-    return ValueLoss(loss, clip_fraction, explained_variance(values.detach(), returns, mask))
+    return ValueLoss(loss, clip_fraction)
 
 
 class KLController:
