@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='loop',
             name='seen',
-            field=models.PositiveIntegerField(default=0, help_text='items with a Change up to the cursor, when it was set'),
+            field=models.PositiveIntegerField(default=0, help_text='Changes up to the cursor, when it was set'),
         ),
         migrations.AddField(
             model_name='run',

@@ -21,7 +21,7 @@ class Loop(models.Model):
     every_minutes = models.PositiveIntegerField(default=10, help_text="how often it looks")
     enabled = models.BooleanField(default=True)
     cursor = models.BigIntegerField(default=0, help_text="the newest Change that a firing has used")
-    seen = models.PositiveIntegerField(default=0, help_text="items with a Change up to the cursor, when it was set")
+    seen = models.PositiveIntegerField(default=0, help_text="Changes up to the cursor, when it was set")
     last_look = models.DateTimeField(null=True, blank=True)
     periodic_task = models.OneToOneField(PeriodicTask, null=True, blank=True, on_delete=models.SET_NULL)
     created_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
