@@ -25,6 +25,7 @@ class Import(models.Model):
     items_created = models.PositiveIntegerField(default=0)
     items_existing = models.PositiveIntegerField(default=0)
     annotations_created = models.PositiveIntegerField(default=0)
+    annotations_existing = models.PositiveIntegerField(default=0)
     errors = models.JSONField(default=list, blank=True, help_text="[{row, message}], the first hundred")
     error_count = models.PositiveIntegerField(default=0)
     created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
