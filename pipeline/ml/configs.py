@@ -265,6 +265,9 @@ class PPOStageConfig(StageConfig):
     rollout_size: int = setting(16, "Rollout size", "Answers sampled per step.", minimum=2)
     minibatches: int = setting(2, "Minibatches", "Updates per pass over one rollout.", minimum=1)
     epochs: int = setting(2, "Epochs", "Passes over one rollout.", minimum=1, maximum=100)
+    micro_batch_size: int = setting(
+        4, "Micro-batch", "Answers in one forward pass, at most: memory, not the result, depends on it.", minimum=1
+    )
     max_prompt_length: int = setting(
         512, "Longest prompt", "In tokens; longer prompts lose their beginning.", minimum=1
     )
@@ -317,13 +320,47 @@ class PPOStageConfig(StageConfig):
         0.5, "Critic's gradient clip", "Largest norm of the critic's gradient.", minimum=TINY
     )
     critic_warmup_updates: int = setting(0, "Critic warm-up", "First updates that train the critic alone.", minimum=0)
+    update_kl_limit: float | None = setting(
+        None,
+        "KL limit of an update",
+        "Nats per token between the policy and the one that sampled; half as much again ends the step. Empty = none.",
+        minimum=TINY,
+    )
+    normalize_reward: bool = setting(
+        True,
+        "Normalise the reward",
+        "Measure rewards from the start's own answers: their mean is 0, their deviation 1.",
+    )
+    critic_from: str = setting(
+        "reward_model",
+        "Critic starts from",
+        "reward_model copies body and head (from the policy, with a head of zeros, where their tokens differ).",
+        choices=("reward_model", "policy"),
+    )
+    verifiable: str = setting(
+        "none",
+        "Checkable reward",
+        "Added to the reward model's; two of them compare with each row's “reference”.",
+        choices=("none", "valid_json", "contains_reference", "same_number"),
+    )
+    verifiable_weight: float = setting(
+        1.0, "Weight of the checkable reward", "A right answer gains so much, in the unit of the reward.", minimum=0.0
+    )
     missing_eos_penalty: float = setting(
         1.0, "Penalty for no ending", "Taken from the reward of an answer that was cut.", minimum=0.0
     )
     lora: bool = setting(True, "LoRA", "Train small adapters (merged at the end) instead of all weights.")
     lora_rank: int = setting(16, "LoRA rank", "Width of the adapters.", minimum=1, maximum=1024)
-    save_every: int = setting(10, "Checkpoint every", "Steps between checkpoints to resume from.", minimum=1)
-    eval_every: int = setting(10, "Sample every", "Steps between samples shown side by side; 0 = none.", minimum=0)
+    gradient_checkpointing: bool = setting(
+        False, "Save memory", "Compute activations twice instead of keeping them: slower, for large models."
+    )
+    save_every: int = setting(5, "Checkpoint every", "Steps between checkpoints to resume from.", minimum=1)
+    eval_every: int = setting(
+        5, "Evaluate every", "Steps between looks at held-out prompts; 0 = only at start and end.", minimum=0
+    )
+    eval_prompts: int = setting(
+        16, "Held-out prompts", "Answered at each look, by the start and by the policy.", minimum=2
+    )
     dtype: str = _dtype()
 
     def __post_init__(self) -> None:
@@ -333,6 +370,8 @@ class PPOStageConfig(StageConfig):
                 f"rollout_size ({self.rollout_size}) must be a multiple of minibatches ({self.minibatches}):"
                 " change one of them."
             )
+        if self.rollout_size % 2:
+            raise ConfigError(f"rollout_size must be even, not {self.rollout_size}: each prompt is answered twice.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -366,6 +405,9 @@ class EvaluatePolicyConfig(EvaluationConfig):
     """Compare a policy with its start on held-out prompts, under a reward model."""
 
     max_prompts: int = setting(0, "Most prompts", "Evaluate on so many prompts; 0 = all.", minimum=0)
+    responses_per_prompt: int = setting(
+        1, "Answers per prompt", "From each of the two; more narrow the interval a little.", minimum=1, maximum=64
+    )
     max_prompt_length: int = setting(
         512, "Longest prompt", "In tokens; longer prompts lose their beginning.", minimum=1
     )
