@@ -50,7 +50,7 @@ def run(folder: RunFolder) -> dict[str, Any]:
         folder.events.log(f"{shortened} prompts lost their beginning: they are too long.", level="warning")
     responses = RowFile(folder.path / "responses.jsonl")
     meter = Meter(folder.events, total, "sampling responses", done=len(responses.rows))
-    _sample_missing(folder.seed, config, prompts, encoded, model, tokenizer, responses, meter)
+    sample_missing(folder.seed, config, prompts, encoded, model, tokenizer, responses, meter)
     return _summary(responses.rows, prompts=len(prompts), shortened=shortened, speed=meter.tokens_per_second)
 
 
@@ -74,7 +74,7 @@ def require_context(model: PreTrainedModel, encoded: Sequence[Tokens], room: int
         )
 
 
-def _sample_missing(
+def sample_missing(
     seed: int,
     config: GenerateConfig,
     prompts: Sequence[Prompt],
@@ -83,8 +83,13 @@ def _sample_missing(
     tokenizer: PreTrainedTokenizerBase,
     responses: RowFile,
     meter: Meter,
+    *,
+    keep_ids: bool = False,
 ) -> None:
-    """Go through the batches in their fixed order; one of which rows are missing is sampled whole."""
+    """Go through the batches in their fixed order; one of which rows are missing is sampled whole.
+
+    With `keep_ids` the rows also hold the sampled token ids, which the text alone does not always give back.
+    """
     sampling = Sampling(
         temperature=config.temperature,
         top_p=config.top_p,
@@ -108,19 +113,22 @@ def _sample_missing(
             on_step=lambda tokens: meter.add(tokens=tokens),
         )
         written = dict(zip(rows, answers, strict=True))
-        responses.append(_row(tokenizer, row, written[row], seeds[row]) for row in missing)
+        responses.append(_row(tokenizer, row, written[row], seeds[row], keep_ids) for row in missing)
         meter.add(rows=len(missing))
 
 
-def _row(tokenizer: PreTrainedTokenizerBase, row: tuple[str, int], answer: Answer, seed: int) -> dict[str, Any]:
-    return {
-        "id": row[0],
-        "index": row[1],
+def _row(
+    tokenizer: PreTrainedTokenizerBase, name: tuple[str, int], answer: Answer, seed: int, keep_ids: bool
+) -> dict[str, Any]:
+    row = {
+        "id": name[0],
+        "index": name[1],
         "messages": [{"role": "assistant", "content": decode(tokenizer, answer)}],
         "tokens": len(answer.tokens),
         "finished": answer.finished,
         "seed": seed,
     }
+    return row | {"ids": answer.tokens} if keep_ids else row
 
 
 def _summary(rows: Sequence[dict[str, Any]], *, prompts: int, shortened: int, speed: float) -> dict[str, Any]:
