@@ -1,0 +1,35 @@
+"""What the worker does for people and judgments. Tasks are thin, take ids, and may run twice."""
+
+import logging
+
+from celery import shared_task
+from django.utils import timezone
+
+from annotate import agreement, queue
+from annotate.models import Project
+
+logger = logging.getLogger(__name__)
+
+
+@shared_task
+def return_expired_leases() -> int:
+    """Give back what ran out; returns how many."""
+    return queue.return_expired(timezone.now())
+
+
+@shared_task
+def refresh_agreement() -> int:
+    """Compute agreement anew where something was said since; returns for how many projects."""
+    return sum(agreement.refresh(project) for project in Project.objects.exclude(state=Project.ARCHIVED))
+
+
+@shared_task
+def recount_slots() -> int:
+    """Check the queue's counts against leases and annotations; a difference is mended and reported."""
+    mended = 0
+    for project in Project.objects.exclude(state=Project.ARCHIVED):
+        wrong = queue.recount(project=project)
+        if wrong:
+            logger.warning("%s: the open places of %d items were wrong and are mended.", project.slug, wrong)
+        mended += wrong
+    return mended
