@@ -5,7 +5,6 @@ import time
 from collections import Counter
 
 import pytest
-from pytest import approx
 
 from annotate import aggregation, tallies
 from annotate.aggregation import Opinion, aggregate_preference, aggregate_rating, majority, one_vote
@@ -44,7 +43,7 @@ def test_the_probability_is_the_smoothed_share_of_the_votes():
     assert distribution == {"a": 3 / 6, "b": 2 / 6, "tie": 1 / 6}
     # Between the two sides this is Mitchell's (n_a + 1) / (n + 2): the reference's golden 4 of 5 votes, 0.714286.
     _, wide = majority([{"a": 1.0}] * 4 + [{"b": 1.0}], ["a", "b", "tie", "both_bad"])
-    assert wide["a"] / (wide["a"] + wide["b"]) == approx(0.714286, abs=1e-6)
+    assert wide["a"] / (wide["a"] + wide["b"]) == pytest.approx(0.714286, abs=1e-6)
 
 
 def test_an_even_split_is_a_tie():
@@ -83,14 +82,14 @@ def test_a_prior_is_multiplied_in():
     label = decide(said(1, "a"), priors=[{"a": 0.2, "b": 0.6, "tie": 0.1, "both_bad": 0.1}])
     # shares 2/5, 1/5, 1/5, 1/5 times the prior: .08, .12, .02, .02 of .24
     assert label.value == "b"
-    assert label.distribution == approx({"a": 1 / 3, "b": 1 / 2, "tie": 1 / 12, "both_bad": 1 / 12})
+    assert label.distribution == pytest.approx({"a": 1 / 3, "b": 1 / 2, "tie": 1 / 12, "both_bad": 1 / 12})
     assert (label.method, label.decided_by) == ("majority with prior", "human")
 
 
 def test_a_prior_alone_makes_a_label():
     label = decide(priors=[{"a": 0.7, "b": 0.2, "tie": 0.1}])
     assert (label.value, label.votes, label.method, label.decided_by) == ("a", 0, "prior", "prior")
-    assert label.probability == approx(0.7, abs=1e-5)
+    assert label.probability == pytest.approx(0.7, abs=1e-5)
 
 
 def test_ratings_become_a_mean_for_each_response():

@@ -5,11 +5,10 @@ import time
 
 import numpy as np
 import pytest
-from pytest import approx
 
 from annotate import agreement, tasks
-from annotate.agreement import alpha, judge_shares, mean_share
 from annotate.aggregation import Opinion
+from annotate.agreement import alpha, judge_shares, mean_share
 from annotate.models import Project, Rater
 from annotate.submitting import ImportedAnnotation, record_imported, record_judgment
 from tests import factories
@@ -32,13 +31,13 @@ def units_of(table) -> list[list[float]]:
     ("level", "expected"), [("nominal", 0.7434), ("ordinal", 0.8154), ("interval", 0.8491), ("ratio", 0.7974)]
 )
 def test_krippendorffs_worked_example(level, expected):
-    assert alpha(units_of(CLASSIC), level)["alpha"] == approx(expected, abs=5e-5)
+    assert alpha(units_of(CLASSIC), level)["alpha"] == pytest.approx(expected, abs=5e-5)
 
 
 @pytest.mark.parametrize(("level", "expected"), [("nominal", 0.5234), ("ordinal", 0.7622), ("interval", 0.7811)])
 def test_preferences_on_second_tie_first(level, expected):
     table = [[-1, 0, 1, 1, -1, 0], [-1, 0, 1, 0, -1, 1], [-1, 1, 1, 1, -1, 0]]
-    assert alpha(units_of(table), level)["alpha"] == approx(expected, abs=5e-5)
+    assert alpha(units_of(table), level)["alpha"] == pytest.approx(expected, abs=5e-5)
 
 
 def test_units_that_one_person_rated_say_nothing():
@@ -140,10 +139,10 @@ def test_the_people_of_pandalm(shared_data):
     units = [[place[row[f"annotator{n}"]] for n in (1, 2, 3)] for row in rows]
     result = alpha(units)
     assert result["units"] == 499
-    assert result["alpha"] == approx(by_definition(units), abs=1e-9)
+    assert result["alpha"] == pytest.approx(by_definition(units), abs=1e-9)
     assert result["low"] < result["alpha"] < result["high"]
-    assert result["alpha"] == approx(0.8661, abs=5e-5)
-    assert alpha(units, "nominal")["alpha"] == approx(0.8544, abs=5e-5)
+    assert result["alpha"] == pytest.approx(0.8661, abs=5e-5)
+    assert alpha(units, "nominal")["alpha"] == pytest.approx(0.8544, abs=5e-5)
 
 
 def by_definition(units) -> float:
