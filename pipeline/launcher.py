@@ -321,8 +321,8 @@ def how_it_ended(child: "subprocess.Popen[bytes] | None") -> str:
         return ". Resume it to go on from its last checkpoint."
     if code == -signal.SIGKILL:
         return (
-            ": something killed it (signal 9). Most often the machine has run out of memory: try a smaller batch size, "
-            "shorter texts or a smaller model."
+            ": something killed it (signal 9). Most often the machine has run out of memory: try a smaller batch "
+            "size, shorter texts or a smaller model."
         )
     if code < 0:
         return f": it was ended by signal {-code}."

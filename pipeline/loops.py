@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Max, QuerySet
+from django.db.models import Count, Max, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
@@ -62,7 +63,7 @@ def create_loop(
                 new_labels=new_labels,
                 every_minutes=every_minutes,
                 cursor=cursor,
-                seen=changes_up_to(project, cursor),
+                seen=counted(project).filter(id__lte=cursor).count(),
                 created_by=by,
             )
     except IntegrityError:
@@ -105,14 +106,15 @@ def delete_loop(*, loop: Loop) -> None:
 # --- Counting -------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Reading:
-    """What a look has seen: the newest Change, how many lie up to it, and how many labels are new."""
+    """What a look sees: the newest Change, how many there are up to it, and how many labels are new."""
 
     cursor: int
     seen: int
     new: int
 
 
-def counted(project: Project) -> QuerySet[Change]:
+def counted(project: Any) -> QuerySet[Change]:
+    """The Changes of a project that stand for labels of people and judges."""
     return Change.objects.filter(project=project, kind__in=COUNTED)
 
 
@@ -120,18 +122,25 @@ def newest_change(project: Project) -> int:
     return counted(project).aggregate(newest=Max("id"))["newest"] or 0
 
 
-def changes_up_to(project: Project, cursor: int) -> int:
-    return counted(project).filter(id__lte=cursor).count()
+def number_of(changes: QuerySet[Change], what: Count | Max) -> Coalesce:
+    """An aggregate over some of a loop's Changes, as a column of the loop; 0 where there is none."""
+    return Coalesce(Subquery(changes.order_by().values("project").annotate(number=what).values("number")), 0)
 
 
-def read(loop: Loop) -> Reading:
-    """How many labels of people and judges have come since the loop last fired."""
-    cursor = newest_change(loop.project)
-    seen = changes_up_to(loop.project, cursor)
-    fresh = counted(loop.project).filter(id__gt=loop.cursor, id__lte=cursor).values("item_id")
-    labelled = Item.objects.filter(project=loop.project, state=Item.LABELLED, pk__in=fresh).count()
-    late = changes_up_to(loop.project, loop.cursor) - loop.seen
-    return Reading(cursor, seen, labelled + max(0, late))
+def readings(found: QuerySet[Loop]) -> dict[int, Reading]:
+    """Loop id → what it sees now. One statement, so that all of its numbers are of one moment."""
+    changes = counted(OuterRef("project"))
+    fresh = changes.filter(id__gt=OuterRef("cursor"), item__state=Item.LABELLED)
+    rows = found.annotate(
+        newest=number_of(changes, Max("id")),
+        all=number_of(changes, Count("id")),
+        below=number_of(changes.filter(id__lte=OuterRef("cursor")), Count("id")),
+        fresh=number_of(fresh, Count("item", distinct=True)),
+    ).values_list("id", "newest", "all", "seen", "below", "fresh")
+    return {
+        pk: Reading(cursor=newest, seen=everything, new=labelled + max(0, below - seen))
+        for pk, newest, everything, seen, below, labelled in rows
+    }
 
 
 # --- Firing ---------------------------------------------------------------------------------------------------
@@ -144,7 +153,7 @@ def look(loop_id: int) -> LoopFiring | None:
     if not loop.enabled or loop.project.state != Project.ACTIVE:
         return None
     Loop.objects.filter(pk=loop.pk).update(last_look=timezone.now())
-    reading = read(loop)
+    reading = readings(Loop.objects.filter(pk=loop.pk))[loop.pk]
     busy = loop.runs.exclude(state__in=Run.ENDED).exists()
     if busy or reading.new < loop.new_labels or reading.cursor <= loop.cursor:
         return None
