@@ -14,6 +14,7 @@ import sys
 import traceback
 import warnings
 from pathlib import Path
+from typing import TextIO
 
 from pipeline.ml import stopping
 from pipeline.ml.configs import ConfigError, EvaluateRewardConfig
@@ -37,21 +38,26 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run_stage(name: str, run_file: Path) -> int:
     """Run a stage in the folder of its run.json and leave its outcome there; returns the exit code."""
+    if run_file.name != "run.json":
+        return _complain(f"{run_file} must be called run.json: the run's folder is named by it.", WRONG_USE)
     try:
-        folder = RunFolder(run_file if run_file.is_dir() else run_file.parent)
+        folder = RunFolder(run_file.parent)
     except StageError as error:
         return _complain(str(error), WRONG_USE)
     if folder.stage != name:
         return _complain(f"{run_file} is a run of {folder.stage}, not of {name}.", WRONG_USE)
-    if folder.is_complete():
-        print(f"{folder.path} is complete: nothing to do.")
-        return DONE
+    stopping.install_handlers()
     try:
         folder.acquire()
     except AlreadyRunning as error:
         return _complain(str(error), FAILED)
-    stopping.install_handlers()
-    return _run_in(folder)
+    try:
+        if folder.is_complete():
+            _say(f"{folder.path} is complete: nothing to do.")
+            return DONE
+        return _run_in(folder)
+    finally:
+        folder.release()
 
 
 def _run_in(folder: RunFolder) -> int:
@@ -69,7 +75,7 @@ def _run_in(folder: RunFolder) -> int:
     except (StageError, ConfigError) as error:
         folder.events.failed(str(error), expected=True)
         return _complain(str(error), FAILED)
-    except Exception as error:  # noqa: BLE001 - a crash is recorded with its traceback and ends the process
+    except Exception as error:  # a crash is recorded with its traceback and ends the process
         trace = traceback.format_exc()
         folder.events.failed(f"{type(error).__name__}: {error}", expected=False, traceback=trace)
         return _complain(trace, FAILED)
@@ -83,7 +89,8 @@ def _evaluate_files(parser: argparse.ArgumentParser, options: argparse.Namespace
     try:
         config = EvaluateRewardConfig(max_length=options.max_length, batch_size=options.batch_size)
         evaluation = importlib.import_module(STAGES["evaluate_reward"].module)
-        evaluation.evaluate_files(model=options.model, pairs=options.pairs, out=options.out, config=config)
+        report = evaluation.evaluate_files(model=options.model, pairs=options.pairs, out=options.out, config=config)
+        _say(evaluation.summary(report))
     except (StageError, ConfigError) as error:
         return _complain(str(error), FAILED)
     except Stopped:
@@ -92,9 +99,7 @@ def _evaluate_files(parser: argparse.ArgumentParser, options: argparse.Namespace
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m pipeline.ml", description="Run one stage of the pipeline."
-    )
+    parser = argparse.ArgumentParser(prog="python -m pipeline.ml", description="Run one stage of the pipeline.")
     stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
     for stage in STAGES.values():
         command = stages.add_parser(stage.name, help=stage.title)
@@ -109,12 +114,8 @@ def _add_file_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", type=Path, help="folder of a reward model")
     command.add_argument("--pairs", type=Path, help="preference pairs, one JSON object a line (.gz is fine)")
     command.add_argument("--out", type=Path, help="where to write the report")
-    command.add_argument(
-        "--max-length", type=int, default=defaults.max_length, help="longest text, in tokens"
-    )
-    command.add_argument(
-        "--batch-size", type=int, default=defaults.batch_size, help="texts in one forward pass"
-    )
+    command.add_argument("--max-length", type=int, default=defaults.max_length, help="longest text, in tokens")
+    command.add_argument("--batch-size", type=int, default=defaults.batch_size, help="texts in one forward pass")
 
 
 def _prepare_libraries() -> None:
@@ -125,9 +126,18 @@ def _prepare_libraries() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)  # notes between libraries, not for a run's log
 
 
-def _complain(message: str, code: int) -> int:
+def _say(message: str) -> None:
+    _write(sys.stdout, message)
+
+
+def _write(stream: TextIO, message: str) -> None:
     if is_main_process():
-        print(message, file=sys.stderr)
+        stream.write(f"{message}\n")
+        stream.flush()
+
+
+def _complain(message: str, code: int) -> int:
+    _write(sys.stderr, message)
     return code
 
 

@@ -233,9 +233,7 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, messages: Messages, max_le
     return _shortened(_template_ids(tokenizer, messages, add_generation_prompt=True), max_length)
 
 
-def _template_ids(
-    tokenizer: PreTrainedTokenizerBase, messages: Messages, *, add_generation_prompt: bool
-) -> list[int]:
+def _template_ids(tokenizer: PreTrainedTokenizerBase, messages: Messages, *, add_generation_prompt: bool) -> list[int]:
     try:
         encoded = tokenizer.apply_chat_template(
             messages, tokenize=True, return_dict=True, add_generation_prompt=add_generation_prompt

@@ -77,9 +77,7 @@ def _spare_token(tokenizer: PreTrainedTokenizerBase, folder: Path) -> str:
     for token in [*named, *added]:
         if token is not None and token not in taken and token not in template:
             return token
-    raise StageError(
-        f"The tokenizer in {folder} has no special token left for padding: add one named <|pad|>."
-    )
+    raise StageError(f"The tokenizer in {folder} has no special token left for padding: add one named <|pad|>.")
 
 
 def load_policy(folder: Path, *, dtype: torch.dtype) -> PreTrainedModel:
@@ -106,9 +104,7 @@ def new_reward_model(
     _require_model(base)
     transformers_log = logging.getLogger("transformers.modeling_utils")
     level = transformers_log.level
-    transformers_log.setLevel(
-        logging.ERROR
-    )  # it warns that lm_head is unused and score is new: both intended
+    transformers_log.setLevel(logging.ERROR)  # it warns that lm_head is unused and score is new: both intended
     try:
         model = AutoModelForSequenceClassification.from_pretrained(base, dtype=dtype, num_labels=1)
     finally:
@@ -131,9 +127,7 @@ class Float32Head(nn.Linear):
 
 def _use_float32_head(model: PreTrainedModel, weight: torch.Tensor) -> None:
     if HEAD not in dict(model.named_children()):
-        raise StageError(
-            f"Reward models need a decoder with a “{HEAD}” head; {type(model).__name__} has none."
-        )
+        raise StageError(f"Reward models need a decoder with a “{HEAD}” head; {type(model).__name__} has none.")
     head = Float32Head(weight.shape[1], 1, bias=False, dtype=torch.float32)
     head.weight.data.copy_(weight)
     model.set_submodule(HEAD, head)
@@ -154,11 +148,13 @@ def _require_model(folder: Path) -> None:
         raise StageError(f"{folder} holds no model: there is no config.json in it.")
 
 
-def add_lora(model: PreTrainedModel, *, rank: int, task: str) -> PeftModel:
+def add_lora(model: PreTrainedModel, *, rank: int, task: str, seed: int = 0) -> PeftModel:
     """Freeze a model and give all its linear layers adapters in float32; a reward head stays trainable.
 
     `task` is peft's: "SEQ_CLS" for reward models, "CAUSAL_LM" for policies. Scale 2 (alpha = 2·rank), no dropout.
+    The adapters' first values are drawn from torch's global generator, which is seeded here.
     """
+    torch.manual_seed(seed)
     config = LoraConfig(
         r=rank,
         lora_alpha=2 * rank,

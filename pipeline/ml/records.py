@@ -23,9 +23,7 @@ from pipeline.ml.configs import StageConfig, from_dict
 Config = TypeVar("Config", bound=StageConfig)
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "numpy")
-LOCK_PATIENCE = (
-    1.0  # seconds; `is_held` takes the lock for an instant to look, and must not make a start fail
-)
+LOCK_PATIENCE = 1.0  # seconds; `is_held` takes the lock for an instant to look, and must not make a start fail
 NOT_IN_MANIFEST = {"manifest.json", "events.jsonl", "run.lock"}
 
 
@@ -52,7 +50,7 @@ def is_main_process() -> bool:
 
 def hash_file(path: Path | str) -> str:
     """SHA-256 of a file's bytes, hex."""
-    with open(path, "rb") as stream:
+    with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
@@ -68,12 +66,12 @@ def hash_folder(path: Path | str) -> str:
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file whole or not at all: to a temporary name, flushed to the disk, then renamed."""
     temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "w", encoding="utf-8") as stream:
+    with temporary.open("w", encoding="utf-8") as stream:
         json.dump(plain(value), stream, ensure_ascii=False, indent=2, allow_nan=False)
         stream.write("\n")
         stream.flush()
         os.fsync(stream.fileno())
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def plain(value: Any) -> Any:
@@ -142,7 +140,7 @@ class Events:
             return
         if self._stream is None:
             _drop_torn_line(self._path)
-            self._stream = open(self._path, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - kept open
+            self._stream = self._path.open("a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - kept open
         line = {"t": round(time.time(), 3), "event": event, **plain(fields)}
         self._stream.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
         self._stream.flush()
@@ -151,14 +149,14 @@ class Events:
 def _drop_torn_line(path: Path) -> None:
     if not path.exists():
         return
-    with open(path, "rb+") as stream:
+    with path.open("rb+") as stream:
         stream.truncate(stream.read().rfind(b"\n") + 1)
 
 
 def read_events(path: Path | str, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
     """Events from a byte offset on, and the offset to go on from; a line still being written is left for later."""
     try:
-        with open(path, "rb") as stream:
+        with Path(path).open("rb") as stream:
             stream.seek(offset)
             data = stream.read()
     except FileNotFoundError:
@@ -192,9 +190,7 @@ class RunFolder:
     def input(self, name: str) -> Path:
         """The path of an input whose content is the one the run was made for; StageError otherwise."""
         if not self.has_input(name):
-            raise StageError(
-                f"The run names no input “{name}”, which {self.stage} needs: add it to run.json."
-            )
+            raise StageError(f"The run names no input “{name}”, which {self.stage} needs: add it to run.json.")
         entry = self.spec["inputs"][name]
         path = (self.path / entry["path"]).resolve()
         if not path.exists():
@@ -202,27 +198,23 @@ class RunFolder:
         if entry.get("sha256") and name not in self._checked:
             found = hash_folder(path) if path.is_dir() else hash_file(path)
             if found != entry["sha256"]:
-                raise StageError(
-                    f"The input “{name}” ({path}) has changed since the run was made: start a new run."
-                )
+                raise StageError(f"The input “{name}” ({path}) has changed since the run was made: start a new run.")
             self._checked.add(name)
         return path
 
     def acquire(self) -> None:
-        """Hold this folder until the process ends; AlreadyRunning where another live process holds it.
+        """Hold this folder while this object lives, at most until the process ends; AlreadyRunning where it is held.
 
         Also clears what a killed process may have left: checkpoints without their mark of completeness.
         """
         if not is_main_process():
             return
-        lock = open(self.path / "run.lock", "a+", encoding="utf-8")  # noqa: SIM115 - held until the process ends
+        lock = (self.path / "run.lock").open("a+", encoding="utf-8")  # noqa: SIM115 - held until the process ends
         deadline = time.monotonic() + LOCK_PATIENCE
         while not _try_lock(lock):
             if time.monotonic() > deadline:
                 lock.close()
-                raise AlreadyRunning(
-                    f"Another process is working in {self.path}: wait for it or stop it first."
-                )
+                raise AlreadyRunning(f"Another process is working in {self.path}: wait for it or stop it first.")
             time.sleep(0.02)
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
@@ -242,16 +234,14 @@ class RunFolder:
     def is_held(path: Path | str) -> bool:
         """Does a live process work in this folder?"""
         try:
-            with open(Path(path) / "run.lock", encoding="utf-8") as lock:
-                return not _try_lock(lock)
+            with (Path(path) / "run.lock").open(encoding="utf-8") as lock:
+                return not _try_lock(lock, fcntl.LOCK_SH)  # shared: two that look at once must not see each other
         except FileNotFoundError:
             return False
 
     def latest_checkpoint(self) -> Path | None:
         """The newest complete `checkpoints/checkpoint-N`; one whose writing was cut short does not count."""
-        complete = [
-            item for item in _checkpoint_folders(self.checkpoints) if (item / "complete.json").exists()
-        ]
+        complete = [item for item in _checkpoint_folders(self.checkpoints) if (item / "complete.json").exists()]
         return max(complete, key=_checkpoint_step, default=None)
 
     def mark_checkpoint(self, number: int, *, step: int | None = None) -> None:
@@ -297,9 +287,9 @@ def _read_spec(path: Path) -> dict[str, Any]:
     return spec
 
 
-def _try_lock(stream: IO[str]) -> bool:
+def _try_lock(stream: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(stream, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -123,10 +124,21 @@ def run_folder(tmp_path):
 
 @pytest.fixture(autouse=True)
 def nobody_asked_to_stop():
-    """A stop asked for in one test must not reach the next."""
+    """A stop asked for in one test must not reach the next, nor must a stage's signal handlers stay."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     stopping.clear()
     yield
     stopping.clear()
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def pytest_collection_modifyitems(items):
+    """Nothing in this folder knows of a database."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.database_free)
 
 
 @pytest.fixture(autouse=True, scope="session")

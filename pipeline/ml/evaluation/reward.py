@@ -39,18 +39,15 @@ def run(folder: RunFolder) -> Report:
     folder.events.progress(0, 0, stage="loading the model")
     pairs = read_pairs(folder.input("pairs"))
     meter = Meter(folder.events, 2 * len(pairs), "scoring answers")
-    return _evaluate(
-        folder.input("model"), pairs, config, lambda rows, tokens: meter.add(rows=rows, tokens=tokens)
-    )
+    return _evaluate(folder.input("model"), pairs, config, lambda rows, tokens: meter.add(rows=rows, tokens=tokens))
 
 
 def evaluate_files(*, model: Path, pairs: Path, out: Path, config: EvaluateRewardConfig) -> Report:
-    """Evaluate without a run's folder: write the report to `out`, print its main line, and return it."""
+    """Evaluate without a run's folder: write the report to `out` and return it."""
     report = _evaluate(model, read_pairs(pairs), config, None)
     if is_main_process():
         out.parent.mkdir(parents=True, exist_ok=True)
         write_json(out, report)
-        print(summary(report))
     return report
 
 
@@ -112,9 +109,7 @@ def reward_report(
     whether (or with which probability) that side was the preferred one.
     """
     margins = np.asarray(chosen, dtype=np.float64) - np.asarray(rejected, dtype=np.float64)
-    lengths = np.log(
-        [[max(1, answer_length(side)) for side in (pair.chosen, pair.rejected)] for pair in pairs]
-    )
+    lengths = np.log([[max(1, answer_length(side)) for side in (pair.chosen, pair.rejected)] for pair in pairs])
     gaps = lengths[:, 0] - lengths[:, 1]
     everything = _Table(pairs, margins, gaps, resamples)
     like = everything.where(np.abs(gaps) <= like_length)

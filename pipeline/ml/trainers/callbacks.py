@@ -73,9 +73,7 @@ class StageCallback(TrainerCallback):
         self._count_tokens(logs or {})
         self._report(state)
 
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if is_main_process():
             self._folder.mark_checkpoint(state.global_step, step=self._step(state))
 

@@ -81,9 +81,7 @@ def run(folder: RunFolder) -> dict[str, Any]:
     tokenizer = load_tokenizer(folder.input("base"))
     train = encode_pairs(tokenizer, pairs, config.max_length)
     if train.shortened:
-        folder.events.log(
-            f"{train.shortened} answers and their prompts have more than {config.max_length} tokens."
-        )
+        folder.events.log(f"{train.shortened} answers and their prompts have more than {config.max_length} tokens.")
     outcome = _train(folder, config, tokenizer, train, held_out)
     return {
         "method": config.method,
@@ -136,9 +134,7 @@ def _train(
     return outcome
 
 
-def _fitted_head(
-    folder: RunFolder, config: TrainRewardConfig, model: PreTrainedModel, train: Encoded
-) -> FittedHead:
+def _fitted_head(folder: RunFolder, config: TrainRewardConfig, model: PreTrainedModel, train: Encoded) -> FittedHead:
     """The head that fits the frozen features; kept in the run's folder, so that a resumed run need not read again."""
     kept = folder.path / "head.json"
     if kept.exists():
@@ -176,7 +172,7 @@ def _finetune(
     held_out: Sequence[Pair],
 ) -> tuple[PreTrainedModel | PeftModel, dict[str, Any]]:
     """Train body and head, going on from the newest checkpoint where there is one."""
-    adapted = add_lora(model, rank=config.lora_rank, task="SEQ_CLS") if config.lora else model
+    adapted = add_lora(model, rank=config.lora_rank, task="SEQ_CLS", seed=folder.seed) if config.lora else model
     watched = random.Random(folder.seed).sample(held_out, min(len(held_out), config.eval_pairs))
     trainer = PreferenceTrainer(
         model=adapted,

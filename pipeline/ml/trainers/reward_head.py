@@ -95,9 +95,7 @@ def fit_head(
     """
     scale = np.concatenate([chosen, rejected]).std(axis=0)
     scale[scale == 0] = 1.0  # a feature that never varies has no difference to weigh either
-    problem = Problem(
-        (chosen - rejected) / scale, (chosen + rejected) / scale, probability, ridge or 0.0, centring
-    )
+    problem = Problem((chosen - rejected) / scale, (chosen + rejected) / scale, probability, ridge or 0.0, centring)
     loss = accuracy = None
     if ridge is None:
         scores = {item: cross_validate(replace(problem, ridge=item), groups) for item in RIDGES}
