@@ -4,7 +4,10 @@ Each count is spread over a few rows, so that parallel writers seldom wait for o
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from django.db import IntegrityError, transaction
 from django.db.models import F, Sum
@@ -18,9 +21,32 @@ ANNOTATIONS = {"human": "annotations_human", "judge": "annotations_judge"}
 ROUTED = {"human": "routed_human", "judge": "routed_judge", "both": "routed_both"}
 LABELS = {"human": "labels_human", "judge": "labels_judge", "prior": "labels_prior"}
 
+# Project id → counts, while a block holds them back.
+WAITING: ContextVar[dict[int, Counter[str]] | None] = ContextVar("waiting", default=None)
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Collect what is counted inside the block and add it at its end, in the caller's transaction.
+
+    A long transaction that counted as it went would hold the rows for which everybody else's submits wait.
+    """
+    counts: dict[int, Counter[str]] = {}
+    token = WAITING.set(counts)
+    try:
+        yield
+    finally:
+        WAITING.reset(token)
+    for project_id in sorted(counts):
+        add(project_id=project_id, counts=counts[project_id])
+
 
 def add(*, project_id: int, counts: Mapping[str, int]) -> None:
     """Add to a project's counts, inside the caller's transaction; zero changes cost nothing."""
+    waiting = WAITING.get()
+    if waiting is not None:
+        waiting.setdefault(project_id, Counter()).update(counts)
+        return
     shard = random.randrange(SHARDS)
     for name, by in sorted(counts.items()):  # one order for all writers, so that they cannot deadlock
         if by:
