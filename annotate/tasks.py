@@ -6,6 +6,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from annotate import agreement, queue
+from annotate.importing import jobs
 from annotate.models import Project
 
 logger = logging.getLogger(__name__)
@@ -33,3 +34,17 @@ def recount_slots() -> int:
             logger.warning("%s: the open places of %d items were wrong and are mended.", project.slug, wrong)
         mended += wrong
     return mended
+
+
+@shared_task
+def take_in_import(import_id: int) -> None:
+    """Take in one file that was uploaded, unless another worker has it."""
+    jobs.run(import_id)
+
+
+@shared_task
+def wake_imports() -> None:
+    """Ask again for imports whose message or worker was lost, and forget uploads that nobody wanted."""
+    for import_id in jobs.due():
+        take_in_import.delay(import_id)
+    jobs.forget_old_uploads()

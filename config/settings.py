@@ -201,6 +201,7 @@ CELERY_TIMEZONE = TIME_ZONE
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_SCHEDULE = {
     "wake what is due": {"task": "pipeline.tasks.wake", "schedule": 10.0},
+    "take up imports": {"task": "annotate.tasks.wake_imports", "schedule": 10.0},
     "return expired leases": {"task": "annotate.tasks.return_expired_leases", "schedule": 60.0},
     "refresh agreement": {"task": "annotate.tasks.refresh_agreement", "schedule": 30.0},
     "recount slots": {"task": "annotate.tasks.recount_slots", "schedule": 3600.0},

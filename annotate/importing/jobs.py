@@ -118,18 +118,18 @@ def run(import_id: int) -> None:
         return
     try:
         if not Path(imported.path).exists():
-            fail(imported, [{"row": None, "message": GONE}], 1)
+            fail(imported, [{"row": None, "message": GONE}])
             return
         bring_in(imported=imported, plan=plan_of(imported), reporter=Reporter(imported.pk))
     except Refused as refused:
-        fail(imported, listed(refused.findings.errors), refused.findings.error_count)
+        refuse(imported, refused.findings)
     except RowError as error:
-        fail(imported, listed([error]), 1)
+        fail(imported, listed([error]))
     except ImportStopped:
         Import.objects.filter(pk=imported.pk, state=Import.RUNNING).update(state=Import.UPLOADED)
         progress.clear(imported.pk)
     except Exception:
-        fail(imported, [{"row": None, "message": BROKE}], 1)
+        fail(imported, [{"row": None, "message": BROKE}])
         raise
 
 
@@ -179,15 +179,14 @@ def finish(held: Import, rows: int, taken: TakenIn) -> None:
     )
 
 
-def fail(imported: Import, errors: list[dict[str, Any]], count: int) -> None:
+def refuse(imported: Import, findings: Findings) -> None:
+    fail(imported, listed(findings.errors), findings.error_count, findings.rows)
+
+
+def fail(imported: Import, errors: list[dict[str, Any]], count: int = 1, rows: int = 0) -> None:
     """Say why nothing came in. The upload stays, so that it can be tried with other settings."""
-    seen = progress.read(imported.pk)
     Import.objects.filter(pk=imported.pk, state=Import.RUNNING).update(
-        state=Import.FAILED,
-        errors=errors,
-        error_count=count,
-        rows_read=seen.rows if seen else 0,
-        finished_at=timezone.now(),
+        state=Import.FAILED, errors=errors, error_count=count, rows_read=rows, finished_at=timezone.now()
     )
     progress.clear(imported.pk)
 
@@ -213,14 +212,14 @@ def import_here(
         Import.objects.filter(pk=imported.pk).update(format=plan.format.name, mapping=plan.mapping)
         bring_in(imported=imported, plan=plan, reporter=Reporter(imported.pk, tell))
     except Refused as refused:
-        fail(imported, listed(refused.findings.errors), refused.findings.error_count)
+        refuse(imported, refused.findings)
     except RowError as error:
-        fail(imported, listed([error]), 1)
+        fail(imported, listed([error]))
     except (ImportStopped, KeyboardInterrupt):
-        fail(imported, [{"row": None, "message": INTERRUPTED}], 1)
+        fail(imported, [{"row": None, "message": INTERRUPTED}])
         raise
     except Exception:
-        fail(imported, [{"row": None, "message": BROKE}], 1)
+        fail(imported, [{"row": None, "message": BROKE}])
         raise
     imported.refresh_from_db()
     return imported

@@ -23,16 +23,13 @@ def pair_item(
     means nothing; `metadata` says so with `order_drawn`. Two answers of the same words are a tie. `models` wrote
     (chosen, rejected); `annotation` may add to what the rater said; `rest` are further fields of the item.
     """
-    sides = [
-        {"model": models[0], "messages": chosen, "better": True},
-        {"model": models[1], "messages": rejected, "better": False},
-    ]
-    sides.sort(key=lambda side: digest([turns(prompt), side["model"], turns(side["messages"])]))
-    choice = "tie" if turns(chosen) == turns(rejected) else ("a" if sides[0]["better"] else "b")
+    sides = [(models[0], chosen), (models[1], rejected)]
+    sides.sort(key=lambda side: digest([turns(prompt), side[0], turns(side[1])]))
+    choice = "tie" if turns(chosen) == turns(rejected) else "ab"[sides.index((models[0], chosen))]
     return {
         **rest,
         "prompt": prompt,
-        "responses": [{"model": side["model"], "messages": side["messages"]} for side in sides],
+        "responses": [{"model": model, "messages": messages} for model, messages in sides],
         "metadata": {**(rest.get("metadata") or {}), "order_drawn": True},
         "annotations": [{"rater": rater, "kind": "human", "answers": preference(choice), **(annotation or {})}],
     }
