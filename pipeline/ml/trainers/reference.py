@@ -53,7 +53,8 @@ def pair_log_probs(
         batch_size=FORWARD_BATCH,
         on_batch=on_batch,
     )
-    return PairLogProbs(sums[::2], sums[1::2])
+    # Copies: the mean of a strided view is rounded otherwise than that of the same numbers read back from a file.
+    return PairLogProbs(sums[::2].clone(), sums[1::2].clone())
 
 
 class Reference:
