@@ -167,8 +167,6 @@ def test_the_saved_model_is_an_ordinary_folder_that_gives_the_same_rewards(train
 
     assert type(model).__name__ == "LlamaForSequenceClassification"
     assert (model.config.num_labels, model.config.pad_token_id) == (1, 0)
-    assert model.config.reward_mean == pytest.approx(result_of(run_file)["reward"]["mean"])
-    assert model.config.reward_std > 0
     assert tokenizer.pad_token != tokenizer.eos_token
     chat = [{"role": "user", "content": "Question 1?"}, {"role": "assistant", "content": "yes"}]
     ids = tokenizer.apply_chat_template(chat, return_dict=True)["input_ids"]

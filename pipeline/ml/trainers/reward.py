@@ -52,7 +52,6 @@ from pipeline.ml.trainers.sampling import LengthBucketSampler
 TRAIN_METRICS = ("loss", "accuracy", "margin", "learning_rate", "grad_norm")
 EVAL_METRICS = ("eval_loss", "eval_accuracy", "eval_accuracy_low", "eval_accuracy_high")
 FORWARD_BATCH = 16  # answers in a forward pass without gradients
-SCALE_PAIRS = 128  # training pairs whose rewards give the scale that is stored with the model
 
 
 @dataclass(frozen=True)
@@ -128,9 +127,8 @@ def _train(
     if config.method == "finetune":
         model, numbers = _finetune(folder, config, tokenizer, model, train, held_out)
         outcome |= numbers
-    outcome["reward"] = _reward_scale(folder, model, train)
     folder.events.progress(0, 0, stage="saving the model")
-    _save(folder, config, model, tokenizer, outcome["reward"])
+    save_model(merged(model, choose_dtype(config.dtype)), tokenizer, folder.model)
     return outcome
 
 
@@ -301,28 +299,6 @@ def soft_preference_loss(margins: torch.Tensor, probability: torch.Tensor) -> to
 def centring_penalty(chosen: torch.Tensor, rejected: torch.Tensor, coefficient: float) -> torch.Tensor:
     """coefficient · mean((r_c + r_r)²): keeps rewards around zero (Eisenstein et al. 2023, 2312.09244)."""
     return coefficient * ((chosen + rejected) ** 2).mean()
-
-
-def _reward_scale(folder: RunFolder, model: PreTrainedModel | PeftModel, train: Encoded) -> dict[str, float]:
-    """Mean and standard deviation of the rewards of some training answers: what PPO needs to read a reward."""
-    pairs = random.Random(folder.seed).sample(range(len(train.chosen)), min(len(train.chosen), SCALE_PAIRS))
-    sides = [train.sides[2 * pair + side] for pair in pairs for side in (0, 1)]
-    on_batch = _meter(folder, "measuring the scale of the rewards", len(sides))
-    rewards = score_sequences(model.eval(), sides, batch_size=FORWARD_BATCH, on_batch=on_batch)
-    return {"mean": float(np.mean(rewards)), "std": float(np.std(rewards))}
-
-
-def _save(
-    folder: RunFolder,
-    config: TrainRewardConfig,
-    model: PreTrainedModel | PeftModel,
-    tokenizer: PreTrainedTokenizerBase,
-    reward: dict[str, float],
-) -> None:
-    """An ordinary folder; the scale of its rewards goes with it, in its config.json."""
-    plain_model = merged(model, choose_dtype(config.dtype))
-    plain_model.config.update({"reward_mean": reward["mean"], "reward_std": reward["std"]})
-    save_model(plain_model, tokenizer, folder.model)
 
 
 def _evaluate_saved(
