@@ -1,0 +1,116 @@
+"""A judge's reply by schema: a verdict that was given in exactly the form asked for, or none.
+
+Nothing is guessed. A reply that only mentions a letter, gives two verdicts or is cut short is unparsable, because a
+wrong annotation costs more than a missing one.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
+FENCED = re.compile(r"\A```(?:json)?\s*\n(.*)\n\s*```\Z", re.DOTALL)
+VERDICT_STARTS = re.compile(r'"verdict"\s*:\s*"')
+MOST_REASON = 2000  # characters kept
+
+
+class Unparsable(Exception):
+    """A reply holds no verdict in the form asked for; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    verdict: str
+    reason: str
+
+
+def parse(text: str, allowed: Sequence[str]) -> Verdict:
+    """The verdict in a reply: one JSON object with `verdict` and perhaps `reason`, and nothing besides.
+
+    Tolerated around it: a leading <think> block of models that think aloud, one Markdown code fence, white space.
+    Raises Unparsable.
+    """
+    body = THINKING.sub("", text).strip()
+    fenced = FENCED.match(body)
+    try:
+        found = json.loads(fenced.group(1) if fenced else body, object_pairs_hook=once_each)
+    except (ValueError, RecursionError) as error:
+        raise Unparsable(f"The reply is not one JSON object ({error}).") from None
+    if not isinstance(found, dict) or not set(found) <= {"verdict", "reason"}:
+        raise Unparsable("The reply must be an object with “verdict” and “reason” only.")
+    if found.get("verdict") not in allowed:
+        raise Unparsable(f"The verdict is {found.get('verdict')!r:.80} and must be one of {', '.join(allowed)}.")
+    reason = found.get("reason", "")
+    if not isinstance(reason, str):
+        raise Unparsable("The reason must be text.")
+    return Verdict(found["verdict"], reason.strip()[:MOST_REASON])
+
+
+def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys stand there once each: two verdicts in one object are no verdict."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("a key stands there twice")
+    return made
+
+
+def verdict_logprobs(tokens: Sequence[Any], allowed: Sequence[str]) -> dict[str, float]:
+    """Log-probability (nats) of each verdict at the place where the reply gives it, as far as the endpoint tells.
+
+    `tokens` is `choices[0].logprobs.content` of the protocol: {"token", "logprob", "top_logprobs": […]} each. Empty
+    where they are not told or do not have this form.
+    """
+    readable = [token for token in tokens if is_candidate(token)]
+    text = "".join(token["token"] for token in readable)
+    starts = [found.end() for found in VERDICT_STARTS.finditer(text)]
+    if len(readable) < len(tokens) or not starts:
+        return {}
+    begin = 0
+    for token in readable:
+        end = begin + len(token["token"])
+        if end > starts[-1]:
+            return collected(token, token["token"][: starts[-1] - begin], allowed)
+        begin = end
+    return {}
+
+
+def collected(token: Mapping[str, Any], lead: str, allowed: Sequence[str]) -> dict[str, float]:
+    """The candidates at one place by verdict; `lead` is what the token holds before the verdict begins (` "`)."""
+    others = token.get("top_logprobs")
+    candidates = [other for other in others if is_candidate(other)] if isinstance(others, list) else []
+    shares: dict[str, float] = {}
+    for candidate in candidates or [token]:
+        verdict = named(candidate["token"], lead, allowed)
+        if verdict:
+            shares[verdict] = shares.get(verdict, 0.0) + math.exp(min(0.0, candidate["logprob"]))
+    return {verdict: math.log(share) for verdict, share in shares.items() if share > 0}
+
+
+def named(token: str, lead: str, allowed: Sequence[str]) -> str | None:
+    """The one verdict that a token spells or begins to spell: `A"` → A, `ti` → tie."""
+    if not token.startswith(lead):
+        return None
+    spelled = re.split(r'["\s,}]', token[len(lead) :], maxsplit=1)[0]
+    fitting = [verdict for verdict in allowed if spelled and verdict.startswith(spelled)]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def is_candidate(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and isinstance(value.get("token"), str)
+        and isinstance(value.get("logprob"), int | float)
+        and not math.isnan(value["logprob"])
+    )
+
+
+def confidence(logprobs: Mapping[str, float], verdict: str) -> float | None:
+    """The verdict's probability among the verdicts whose log-probability is known; None where its own is not."""
+    if verdict not in logprobs:
+        return None
+    top = max(logprobs.values())
+    shares = {name: math.exp(value - top) for name, value in logprobs.items()}
+    return shares[verdict] / sum(shares.values())

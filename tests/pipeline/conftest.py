@@ -1,0 +1,48 @@
+"""What tests of the pipeline share: a judge server on loopback, and a judge that asks it."""
+
+import pytest
+
+from annotate.models import Item
+from pipeline.judging import asking, settling, setup
+from tests import factories
+from tests.pipeline import judge_server
+
+
+@pytest.fixture
+def server():
+    """A server that speaks the OpenAI protocol and does what the test tells it."""
+    with judge_server.running() as running:
+        yield running
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Waits of milliseconds instead of seconds."""
+    monkeypatch.setattr(settling, "BACKOFF", 0.01)
+    monkeypatch.setattr(settling, "REST", 0.01)
+    monkeypatch.setattr(asking, "GLANCE", 0.02)
+
+
+@pytest.fixture
+def judge(project, server, quick):
+    """An enabled judge behind the server, with prices and no cap."""
+    return setup.create_endpoint_judge(
+        project=project,
+        name="careful",
+        base_url=server.url,
+        model="careful-1",
+        key="sk-secret-of-the-test",
+        price_input="1.5",
+        price_output="6",
+        timeout_seconds=2,
+    )
+
+
+@pytest.fixture
+def judged_item(project):
+    """An item that is routed to the judge."""
+
+    def make(prompt="", responses=("Yes.", "No."), route=Item.JUDGE, **fields):
+        return factories.item(project, prompt, responses, route=route, overlap=0, slots_open=0, **fields)
+
+    return make
