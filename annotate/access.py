@@ -5,9 +5,10 @@ The wrong user gets 404, as if the thing were not there. Admins may do everythin
 
 from typing import cast
 
+from django.db.models import OuterRef, Subquery
 from django.http import Http404, HttpRequest
 
-from annotate.models import Import, Item, Membership, Project, User
+from annotate.models import Assignment, Import, Item, Membership, Project, User
 
 MANAGER, REVIEWER, ANNOTATOR = Membership.MANAGER, Membership.REVIEWER, Membership.ANNOTATOR
 ANY = frozenset({MANAGER, REVIEWER, ANNOTATOR})
@@ -27,12 +28,22 @@ def role_in(user: User, project: Project) -> str | None:
     return Membership.objects.filter(project=project, user=user).values_list("role", flat=True).first()
 
 
+def entered(user: User, slug: str) -> tuple[Project, str] | None:
+    """The project and the user's role in it, in one query; None where either is missing."""
+    own = Membership.objects.filter(project=OuterRef("pk"), user=user).values("role")[:1]
+    found = Project.objects.filter(slug=slug).annotate(own_role=Subquery(own)).first()
+    if found is None:
+        return None
+    role = MANAGER if user.is_admin else found.own_role
+    return (found, role) if role else None
+
+
 def project(user: User, slug: str, roles: frozenset[str] = ANY) -> Project:
     """The project, if the user has one of `roles` in it. Raises Http404."""
-    found = Project.objects.filter(slug=slug).first()
-    if found is None or role_in(user, found) not in roles:
+    user.opened = entered(user, slug)
+    if user.opened is None or user.opened[1] not in roles:
         raise Http404("No such project.")
-    return found
+    return user.opened[0]
 
 
 def managed_project(user: User, slug: str) -> Project:
@@ -65,4 +76,13 @@ def managed_import(user: User, slug: str, pk: int) -> Import:
     found = Import.objects.filter(project=managed_project(user, slug), pk=pk).select_related("project").first()
     if found is None:
         raise Http404("No such import.")
+    return found
+
+
+def own_assignment(user: User, slug: str, pk: int) -> Assignment:
+    """An assignment of the user's own, in a project that the user is still a member of. Raises Http404."""
+    own = Assignment.objects.filter(pk=pk, rater__user=user, item__project=project(user, slug))
+    found = own.select_related("item__project", "rater").first()
+    if found is None:
+        raise Http404("No such assignment.")
     return found

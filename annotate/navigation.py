@@ -5,7 +5,6 @@ from typing import Any
 from django.http import HttpRequest
 
 from annotate import access
-from annotate.models import Project
 
 # url name, words, roles, and the start of the url names that count as being there
 PROJECT_PAGES = [
@@ -19,10 +18,12 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     match = request.resolver_match
     if match is None or "slug" not in match.kwargs or not request.user.is_authenticated:
         return {}
-    project = Project.objects.filter(slug=match.kwargs["slug"]).first()
-    role = access.role_in(access.signed_in(request), project) if project else None
-    if project is None or role is None:
+    user, slug = access.signed_in(request), match.kwargs["slug"]
+    # The view has opened the project already, as a rule.
+    opened = user.opened if user.opened and user.opened[0].slug == slug else access.entered(user, slug)
+    if opened is None:
         return {}
+    project, role = opened
     here = match.url_name or ""
     links = [
         {"name": name, "words": words, "here": here.startswith(starts)}

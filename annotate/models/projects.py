@@ -12,6 +12,9 @@ class User(AbstractUser):
 
     email = models.EmailField("e-mail address", unique=True)
 
+    # The project that this request was let into, with the role: not stored, set by `annotate.access`.
+    opened: tuple["Project", str] | None = None
+
     @property
     def is_admin(self) -> bool:
         return self.is_superuser
