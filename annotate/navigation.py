@@ -10,6 +10,8 @@ from annotate import access
 PROJECT_PAGES = [
     ("project", "Project", access.REVIEWERS, ("project", "guidelines", "questions")),
     ("label", "Label", access.ANY, ("label",)),
+    ("items", "Items", access.REVIEWERS, ("item",)),
+    ("import_new", "Import", access.MANAGERS, ("import",)),
 ]
 
 

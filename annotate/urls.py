@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from annotate.views import accounts, health, projects
+from annotate.views import accounts, health, importing, items, projects
 
 urlpatterns = [
     path("health/", health.health, name="health"),
@@ -14,6 +14,15 @@ urlpatterns = [
     path("p/<slug:slug>/settings/", projects.settings, name="project_settings"),
     path("p/<slug:slug>/guidelines/", projects.guidelines, name="guidelines"),
     path("p/<slug:slug>/questions/", projects.questions, name="questions"),
+    path("p/<slug:slug>/items/", items.index, name="items"),
+    path("p/<slug:slug>/items/<int:pk>/", items.show, name="item"),
+    path("p/<slug:slug>/import/", importing.new, name="import_new"),
+    path("p/<slug:slug>/import/<int:pk>/", importing.show, name="import"),
+    path("p/<slug:slug>/import/<int:pk>/preview/", importing.preview, name="import_preview"),
+    path("p/<slug:slug>/import/<int:pk>/start/", importing.start, name="import_start"),
+    path("p/<slug:slug>/import/<int:pk>/progress/", importing.progress, name="import_progress"),
+    path("p/<slug:slug>/import/<int:pk>/stop/", importing.stop, name="import_stop"),
+    path("p/<slug:slug>/import/<int:pk>/discard/", importing.discard, name="import_discard"),
     path("p/<slug:slug>/people/", accounts.people, name="people"),
     path("p/<slug:slug>/people/invite/", accounts.invite, name="people_invite"),
     path("p/<slug:slug>/people/<int:pk>/role/", accounts.role, name="people_role"),

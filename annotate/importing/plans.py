@@ -60,16 +60,21 @@ def plan_for(path: Path, format_name: str = "", mapping: Mapping[str, str] | Non
 
     `mapping` (column → field) overrules the guess for the columns and fields it names.
     """
-    chosen = FORMATS[format_name] if format_name else None
-    head = look(path, chosen.reads if chosen else "")
+    head = look(path, FORMATS[format_name].reads if format_name else "")
     if not head.rows:
         raise head.errors[0]
-    format_ = chosen or recognised([row.fields for row in head.rows], head.reads)
+    plan = planned(path, head, format_name, mapping)
+    if plan.format.fields:
+        check_mapping(plan.mapping, head.columns)
+    return plan
+
+
+def planned(path: Path, head: Head, format_name: str = "", mapping: Mapping[str, str] | None = None) -> Plan:
+    """As `plan_for`, from the first rows, and without asking whether the columns make items."""
+    format_ = FORMATS[format_name] if format_name else recognised([row.fields for row in head.rows], head.reads)
     if not format_.fields:
         return Plan(path, format_)
-    merged = merge(guess_mapping(head.columns), mapping or {})
-    check_mapping(merged, head.columns)
-    return Plan(path, format_, merged)
+    return Plan(path, format_, merge(guess_mapping(head.columns), mapping or {}))
 
 
 def merge(guessed: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
