@@ -110,6 +110,13 @@ def test_calibration_is_against_the_labels_probability():
     assert reward_report(sure, [0.0] * 5, [margin] * 5)["brier"] == pytest.approx(0.64)
 
 
+def test_confidences_are_binned_between_a_half_and_one():
+    """0.52 (right) and 0.58 (wrong) lie in two bins of ten: (0.48 + 0.58) / 2. In one bin they would cancel out."""
+    pairs = [pair("1", "a", "b"), pair("2", "a", "b")]
+    report = reward_report(pairs, [float(np.log(52 / 48)), 0.0], [0.0, float(np.log(58 / 42))])
+    assert report["ece"] == pytest.approx(0.53)
+
+
 def test_the_correlation_with_length_does_not_depend_on_which_side_is_chosen():
     longer = reward_report([pair("1", "x" * 20, "x"), pair("2", "x" * 9, "x")], [2.0, 1.0], [0.0, 0.0])
     flipped = reward_report([pair("1", "x", "x" * 20), pair("2", "x" * 9, "x")], [0.0, 1.0], [2.0, 0.0])

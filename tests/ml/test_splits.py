@@ -12,6 +12,7 @@ def prompt(text):
 def test_the_splits_of_known_prompts_never_change():
     """Literal values: if they change, published test sets leak into training."""
     assert prompt_key(prompt("What is 2 + 2?")) == "e2ab61dad2ab2a6821a0f2c371096aeb45fa9b8c96812aaef41f848e870416ba"
+    assert prompt_key(prompt("Où est la gare ?")) == "be63d544a420b6a7b20942641e4fbc61271a4ee6b6a4a30755a6a7ae1c2645bb"
     assert [split_of(prompt(f"Question {number}")) for number in range(12)] == [
         "validation",
         "train",

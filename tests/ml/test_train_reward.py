@@ -226,6 +226,22 @@ def test_a_stopped_and_resumed_run_lands_on_the_same_weights(training, monkeypat
     assert steps == [1, 2, 3, 4, 5, 6, 7, 8, 9]
 
 
+def test_each_pass_has_an_order_of_its_own_also_after_a_resume(training, monkeypatch):
+    passes = []
+    order = LengthBucketSampler.__iter__
+    monkeypatch.setattr(LengthBucketSampler, "__iter__", lambda self: passes.append(list(order(self))) or order(self))
+    run_file = training("run", epochs=3)
+    with monkeypatch.context() as patch:
+        stop_after(patch, step=4)
+        main(["train_reward", str(run_file)])
+    stopping.clear()
+    main(["train_reward", str(run_file)])
+
+    first, second, second_again, third = passes
+    assert second == second_again
+    assert len({tuple(first), tuple(second), tuple(third)}) == 3
+
+
 def test_the_same_seed_gives_the_same_model_and_another_seed_another(training):
     runs = [training("first"), training("second"), training("third")]
     spec = json.loads(runs[2].read_text())
