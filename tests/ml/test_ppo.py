@@ -13,7 +13,8 @@ from trl.trainer.utils import add_fused_lm_head
 
 from pipeline.ml.rewards.reward_model import Calibration
 from pipeline.ml.trainers.critic import Critic
-from pipeline.ml.trainers.ppo_trainer import PPOConfig, PPOTrainer, prompt_order
+from pipeline.ml.trainers.ppo_trainer import PPOConfig, PPOTrainer
+from pipeline.ml.trainers.repeatable import prompt_order
 from tests.ml.ppo_toy import EOS, PAD, rollout, save_toy, toy_prompts, toy_tokenizer, toy_trainer
 
 

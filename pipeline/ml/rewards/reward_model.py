@@ -39,14 +39,19 @@ def calibrate(reference_scores: Sequence[float]) -> Calibration:
 
 
 class RewardModelScorer:
-    """A reward model that reads conversations; also a reward function for TRL's trainers."""
+    """A reward model that reads conversations; also a reward function for TRL's trainers.
 
-    def __init__(self, folder: Path, *, dtype: torch.dtype, batch_size: int = 8, max_length: int = 1024) -> None:
+    `max_length` in tokens; without it, what the model can read.
+    """
+
+    def __init__(
+        self, folder: Path, *, dtype: torch.dtype, batch_size: int = 8, max_length: int | None = None
+    ) -> None:
         self._tokenizer = load_tokenizer(folder)
         self._model = load_reward_model(folder, dtype=dtype)
         self._model.config.get_text_config().pad_token_id = self._tokenizer.pad_token_id
         self._batch_size = batch_size
-        self._max_length = max_length
+        self._max_length = max_length or self._model.config.get_text_config().max_position_embeddings
 
     def score(self, conversations: Sequence[Messages]) -> list[float]:
         """Raw scores, in order; a conversation that is too long loses its beginning, never its answer."""

@@ -12,13 +12,12 @@ import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
+from transformers import PreTrainedModel
+
+from pipeline.ml.models import HEAD, load_policy, load_reward_model
+from pipeline.ml.trainers.repeatable import switch_off_dropout
 
 WEIGHTS = "critic.safetensors"
-
-
-class NoScalarHead(ValueError):
-    """A reward model whose score does not come from one linear layer with one output."""
 
 
 class Critic(nn.Module):
@@ -34,12 +33,12 @@ class Critic(nn.Module):
         self.head = nn.Linear(backbone.config.get_text_config().hidden_size, 1, dtype=torch.float32)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
-        self.eval()  # no dropout: a value must be the same when it is computed and when it is trained
+        switch_off_dropout(self)  # a value must be the same when it is computed and when it is trained
 
     @classmethod
     def from_policy(cls, path: Path | str, *, dtype: torch.dtype = torch.float32) -> Self:
         """The body of a causal language model, with a head of zeros."""
-        return cls(AutoModelForCausalLM.from_pretrained(path, dtype=dtype).base_model)
+        return cls(load_policy(Path(path), dtype=dtype).base_model)
 
     @classmethod
     def from_reward_model(
@@ -50,26 +49,22 @@ class Critic(nn.Module):
         mean: float = 0.0,
         deviation: float = 1.0,
     ) -> Self:
-        """A reward model's body and score head, in the units of the calibrated score (raw - mean) / deviation.
-
-        Raises NoScalarHead for a reward model that is built otherwise.
-        """
-        model = AutoModelForSequenceClassification.from_pretrained(path, dtype=dtype)
-        heads = [part for part in model.children() if isinstance(part, nn.Linear) and part.out_features == 1]
-        if len(heads) != 1:
-            raise NoScalarHead(f"{path} has no single linear score head")
+        """A reward model's body and score head, in the units of the calibrated score (raw - mean) / deviation."""
+        model = load_reward_model(Path(path), dtype=dtype)
         critic = cls(model.base_model)
         with torch.no_grad():
-            critic.head.weight.copy_(heads[0].weight.float() / deviation)
+            critic.head.weight.copy_(model.get_submodule(HEAD).weight.float() / deviation)
             critic.head.bias.fill_(-mean / deviation)
-            if heads[0].bias is not None:
-                critic.head.bias.add_(heads[0].bias.float() / deviation)
         return critic
 
     def add_adapters(self, config: LoraConfig) -> None:
         """Train low-rank adapters and the head, and leave the body's own weights as they are."""
         self.backbone = get_peft_model(self.backbone, config)
-        self.eval()
+
+    def save_memory(self) -> None:
+        """Compute activations twice instead of keeping them (which only happens in training mode)."""
+        self.backbone.activation_checkpointing_enable()
+        self.train()
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Token ids and mask, (batch, columns), left-padded or not; values (batch, columns) in float32."""
@@ -77,7 +72,8 @@ class Critic(nn.Module):
         hidden = self.backbone(
             input_ids=input_ids, attention_mask=attention_mask, position_ids=positions, use_cache=False
         ).last_hidden_state
-        return self.head(hidden.float()).squeeze(-1)
+        with torch.autocast(hidden.device.type, enabled=False):
+            return self.head(hidden.float()).squeeze(-1)
 
     def trainable_parameters(self) -> list[nn.Parameter]:
         return [parameter for parameter in self.parameters() if parameter.requires_grad]

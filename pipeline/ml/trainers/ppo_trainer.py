@@ -9,8 +9,6 @@ Left out: images and tools (text only), DeepSpeed and FSDP (the critic is replic
 """
 
 import json
-import math
-import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -24,6 +22,8 @@ from datasets import Dataset
 from torch import Tensor
 from trl import GRPOConfig, GRPOTrainer
 
+from pipeline.ml import stopping
+from pipeline.ml.records import StageError, Stopped
 from pipeline.ml.rewards.reward_model import Calibration
 from pipeline.ml.trainers.critic import Critic
 from pipeline.ml.trainers.ppo_core import (
@@ -41,9 +41,11 @@ from pipeline.ml.trainers.ppo_core import (
     shaped_rewards,
     whiten,
 )
+from pipeline.ml.trainers.repeatable import prompt_order, random_state, restore_random_state, switch_off_dropout
 
 STATE_FILE = "ppo_state.json"
 EARLY_STOP = 1.5  # an epoch ends early once the approximate KL exceeds this many times its limit
+PATIENCE = 3.0  # seconds that a stop may wait for a rollout's updates to end
 
 # What PPO takes for granted: a sampler that is exactly the policy whose probabilities are trained, the same
 # probabilities at every look, and no second opinion on how answers without an end are handled.
@@ -140,6 +142,7 @@ class PPOTrainer(GRPOTrainer):
         train_dataset: Dataset,
         critic: Critic,
         calibrations: Sequence[Calibration] | None = None,
+        on_phase: Callable[[str], None] = lambda words: None,
         **kwargs: Any,
     ) -> None:
         args.shuffle_dataset = False
@@ -151,7 +154,7 @@ class PPOTrainer(GRPOTrainer):
             raise ValueError("PPO runs on one device or under DDP: FSDP and DeepSpeed would not shard the critic")
         for part in (self.model, self.ref_model):
             if part is not None:
-                _switch_off_dropout(part)
+                switch_off_dropout(part)
         self.critic = critic.to(self.accelerator.device)
         if self.accelerator.num_processes > 1:
             for parameter in self.critic.trainable_parameters():
@@ -166,6 +169,11 @@ class PPOTrainer(GRPOTrainer):
         self._window_kl: list[Tensor] = []
         self._rollout_is_spent = False
         self._seconds: dict[str, float] = defaultdict(float)
+        self._say = on_phase
+        self._boundary_rng: tuple[int, dict[str, Any]] | None = None
+        self._stop_seen: float | None = None
+        # the one part that every use of the policy goes through, wrapped by adapters or not
+        self.model.get_input_embeddings().register_forward_pre_hook(lambda *_: self._break_off_if_asked())
 
     # -- rollout --------------------------------------------------------------------------------------------
 
@@ -175,10 +183,12 @@ class PPOTrainer(GRPOTrainer):
         return [row[-longest:] for row in ids], images, fields
 
     def _generate(self, prompts: list) -> tuple:
+        self._say("sampling answers")
         return self._timed("generate", super()._generate, prompts)
 
     def _calculate_rewards(self, inputs: list, prompts: list, completions: list, completion_ids_list: list) -> Tensor:
         """TRL's rewards, kept aside raw: all processes' answers, one column for each source."""
+        self._say("scoring answers")
         calculate = super()._calculate_rewards
         self._raw_rewards = self._timed("score", calculate, inputs, prompts, completions, completion_ids_list)
         return self._raw_rewards
@@ -186,11 +196,13 @@ class PPOTrainer(GRPOTrainer):
     def _generate_and_score_completions(self, inputs: list) -> dict[str, Tensor]:
         """TRL's batch, with PPO's learning signal in place of group advantages."""
         self._rollout_is_spent = False
+        self._boundary_rng = (self._step, random_state())
         self._seconds.clear()
         started = time.perf_counter()
         batch = super()._generate_and_score_completions(inputs)
         self._add_learning_signal(batch)
         self._seconds["rollout"] = time.perf_counter() - started
+        self._say("updating the policy")
         return batch
 
     @torch.no_grad()
@@ -247,7 +259,8 @@ class PPOTrainer(GRPOTrainer):
 
     def _values(self, batch: dict[str, Tensor]) -> Tensor:
         """Value of the state *before* each answer token: the column to its left, (batch, answer tokens)."""
-        columns = self.critic(*_whole_sequences(batch))
+        with self.accelerator.autocast():
+            columns = self.critic(*_whole_sequences(batch))
         return columns[:, batch["prompt_ids"].size(1) - 1 : -1]
 
     def _in_slices(self, compute: Callable[[dict[str, Tensor]], Tensor], batch: dict[str, Tensor]) -> Tensor:
@@ -298,7 +311,10 @@ class PPOTrainer(GRPOTrainer):
             normalizer=normalizer,
         )
         self._record_update(policy, value, masked_mean(entropies, mask))
-        return policy.loss + self.args.vf_coef * value.loss
+        loss = policy.loss + self.args.vf_coef * value.loss
+        if not torch.isfinite(loss):
+            raise StageError("The loss is no longer a number: lower the learning rates, or raise the KL coefficient.")
+        return loss
 
     def _normalizer(self, inputs: dict[str, Tensor]) -> Tensor:
         """Tokens of one accumulation window on one process, however many micro-batches it is split into."""
@@ -355,6 +371,29 @@ class PPOTrainer(GRPOTrainer):
             state = json.loads((Path(checkpoint) / STATE_FILE).read_text(encoding="utf-8"))
             self.kl_controller.load_state_dict(state["kl_controller"])
             self._step = state["micro_batches"]
+
+    def _between_rollouts(self) -> bool:
+        """Is the policy as the last whole rollout left it? True until the next rollout's first update."""
+        updates = self.state.global_step * self.args.gradient_accumulation_steps
+        return self._step == updates and self._step % (self.args.steps_per_generation * self.num_iterations) == 0
+
+    def _break_off_if_asked(self) -> None:
+        """Raise Stopped at once where nothing is lost by it, and after a little patience where a rollout is."""
+        if not stopping.requested():
+            return
+        self._stop_seen = self._stop_seen or time.monotonic()
+        if self._between_rollouts() or time.monotonic() - self._stop_seen > PATIENCE:
+            raise Stopped("stopped within a rollout")
+
+    def save_where_it_stopped(self) -> None:
+        """After Stopped: a checkpoint of the last boundary, if the weights are still those and none is there yet."""
+        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        if not self.state.global_step or not self._between_rollouts() or folder.exists():
+            return
+        if self._boundary_rng is not None and self._boundary_rng[0] == self._step:
+            restore_random_state(self._boundary_rng[1])
+        self._save_checkpoint(self.model, trial=None)
+        self.control = self.callback_handler.on_save(self.args, self.state, self.control)
 
     # -- metrics --------------------------------------------------------------------------------------------
 
@@ -414,24 +453,6 @@ class PPOTrainer(GRPOTrainer):
 
     def _sum_over_processes(self, sums: Tensor) -> Tensor:
         return self.accelerator.reduce(sums, reduction="sum")
-
-
-def prompt_order(count: int, needed: int, seed: int) -> list[int]:
-    """Indices of `needed` prompts out of `count`: pass after pass over all of them, each in an order of its own."""
-    order: list[int] = []
-    for number in range(math.ceil(needed / count)):
-        one_pass = list(range(count))
-        random.Random(f"{seed}:{number}").shuffle(one_pass)
-        order += one_pass
-    return order[:needed]
-
-
-def _switch_off_dropout(model: torch.nn.Module) -> None:
-    """Also the dropout that is no module but a number which a module hands to a function (attention's)."""
-    for module in model.modules():
-        for name, value in vars(module).items():
-            if "dropout" in name and isinstance(value, float):
-                setattr(module, name, 0.0)
 
 
 def _whole_sequences(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
