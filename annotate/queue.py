@@ -178,6 +178,25 @@ def open_batch(batch: Sequence[int], decision: str) -> int:
     return changed
 
 
+PAUSED, NO_ITEMS, NOT_ROUTED, READY = "paused", "no_items", "not_routed", "ready"
+HELD, YOURS_DONE, ALL_DONE = "held", "yours_done", "all_done"
+
+
+def standing(*, user: User, project: Project) -> str:
+    """Why there is nothing for this person now, or READY where there is."""
+    if project.state != Project.ACTIVE:
+        return PAUSED
+    if Item.objects.filter(project=project, slots_open__gt=0).exists():
+        return READY if candidates(rater_for(user=user, project=project)).exists() else YOURS_DONE
+    if Assignment.objects.filter(state=Assignment.LEASED, item__project=project).exclude(rater__user=user).exists():
+        return HELD
+    counts = tallies.read(project.pk)
+    if not counts.get(tallies.ITEMS):
+        return NO_ITEMS
+    with_people = sum(counts.get(tallies.ROUTED[route], 0) for route in PEOPLE)
+    return ALL_DONE if with_people else NOT_ROUTED
+
+
 def recount(*, project: Project, at_a_time: int = 2000) -> int:
     """Compare the open places of the project's items with their leases and annotations, and mend what differs."""
     mended, last = 0, 0

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from annotate.views import accounts, health, importing, items, projects
+from annotate.views import accounts, health, importing, items, labelling, projects
 
 urlpatterns = [
     path("health/", health.health, name="health"),
@@ -14,6 +14,14 @@ urlpatterns = [
     path("p/<slug:slug>/settings/", projects.settings, name="project_settings"),
     path("p/<slug:slug>/guidelines/", projects.guidelines, name="guidelines"),
     path("p/<slug:slug>/questions/", projects.questions, name="questions"),
+    path("p/<slug:slug>/label/", labelling.label, name="label"),
+    path("p/<slug:slug>/label/back/", labelling.back, name="label_back"),
+    path("p/<slug:slug>/label/waiting/", labelling.waiting, name="label_waiting"),
+    path("p/<slug:slug>/label/guidelines/", labelling.guidelines, name="label_guidelines"),
+    path("p/<slug:slug>/label/<int:pk>/", labelling.again, name="label_again"),
+    path("p/<slug:slug>/label/<int:pk>/submit/", labelling.submit, name="label_submit"),
+    path("p/<slug:slug>/label/<int:pk>/draft/", labelling.draft, name="label_draft"),
+    path("p/<slug:slug>/label/<int:pk>/skip/", labelling.skip, name="label_skip"),
     path("p/<slug:slug>/items/", items.index, name="items"),
     path("p/<slug:slug>/items/<int:pk>/", items.show, name="item"),
     path("p/<slug:slug>/import/", importing.new, name="import_new"),

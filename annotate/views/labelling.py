@@ -1,0 +1,260 @@
+"""The workbench: one item at a time, its draft, and what comes after it."""
+
+import json
+import math
+from typing import Any
+from uuid import uuid4
+
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from annotate import access, presenting, queue, tallies
+from annotate.models import Annotation, Assignment, Project
+from annotate.questions import AnswerError
+from annotate.submitting import asked_about, current, submit_annotation
+
+LONGEST_SECONDS = 24 * 3600.0
+NOT_COUNTED = (
+    "Your answer is kept, but it came after its time had run out and somebody else had taken the item, "
+    "so it does not count. Nothing else is affected."
+)
+
+# --- What is shown --------------------------------------------------------------------------------------------
+
+
+@require_safe
+def label(request: HttpRequest, slug: str) -> HttpResponse:
+    """The item that the user holds, or the next one, or why there is none."""
+    user = access.signed_in(request)
+    return show_next(request, access.project(user, slug))
+
+
+@require_safe
+def again(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """One of the user's own items once more, with its answers filled in; a submit makes a revision."""
+    assignment = access.own_assignment(access.signed_in(request), slug, pk)
+    if assignment.state == Assignment.LEASED:
+        return redirect("label", slug)
+    return show_item(request, assignment)
+
+
+@require_safe
+def back(request: HttpRequest, slug: str) -> HttpResponse:
+    """Undo: the item finished last, or the one before `?before=` that one."""
+    user = access.signed_in(request)
+    project = access.project(user, slug)
+    before = request.GET.get("before", "")
+    found = finished_before(project, user.pk, int(before) if before.isdecimal() else None)
+    if found is None:
+        return said("There is nothing before this to bring back.")
+    return show_item(request, found)
+
+
+def finished_before(project: Project, user_id: int, pk: int | None) -> Assignment | None:
+    """The user's assignment that was submitted or skipped last; with `pk`, last before that one was."""
+    own = Assignment.objects.filter(rater__user=user_id, rater__project=project)
+    then = own.filter(pk=pk).values_list("finished_at", flat=True).first() if pk is not None else None
+    newest = []
+    for state in (Assignment.SUBMITTED, Assignment.SKIPPED):  # each a range of one index
+        done = own.filter(state=state, finished_at__isnull=False)
+        done = done.filter(finished_at__lt=then) if then is not None else done
+        newest += done.select_related("item__project", "rater").order_by("-finished_at")[:1]
+    return max(newest, key=lambda assignment: assignment.finished_at, default=None)
+
+
+def said(words: str) -> HttpResponse:
+    """Nothing to show, something to say: the page's script puts the words where they are seen and heard."""
+    response = HttpResponse(status=204)
+    response["HX-Trigger"] = json.dumps({"workbench:say": words})
+    return response
+
+
+def show_next(request: HttpRequest, project: Project, note: str = "", announce: str = "") -> HttpResponse:
+    """The region with the next item, or with why there is none."""
+    user = access.signed_in(request)
+    assignment = queue.next_assignment(user=user, project=project)
+    if assignment is not None:
+        return show_item(request, assignment, note=note, announce=announce)
+    standing = queue.standing(user=user, project=project)
+    context = {**strip(project, user.pk), "standing": standing, "note": note, "announce": announce}
+    return show_region(request, context)
+
+
+def show_item(
+    request: HttpRequest,
+    assignment: Assignment,
+    *,
+    form: presenting.Form | None = None,
+    problem: str = "",
+    note: str = "",
+    announce: str = "",
+) -> HttpResponse:
+    """The region with one item. `form` is what was sent, where that could not be taken."""
+    item = assignment.item
+    asked = asked_about(item.project.questions.all(), len(assignment.order))
+    if form is None:
+        form = form_to_show(assignment, asked)
+    history, last = presenting.conversation(item)
+    context = {
+        **strip(item.project, access.signed_in(request).pk),
+        "assignment": assignment,
+        "item": item,
+        "history": history,
+        "last": last,
+        "sides": presenting.sides(list(item.responses.all()), assignment.order),
+        "controls": presenting.controls(asked, len(assignment.order), form),
+        "reason": form.get("reason", ""),
+        "key": uuid4().hex,
+        "is_again": assignment.state in (Assignment.SUBMITTED, Assignment.SKIPPED),
+        "problem": problem,
+        "note": note,
+        "announce": announce,
+    }
+    return show_region(request, context, status=422 if problem else 200)
+
+
+def form_to_show(assignment: Assignment, asked: list[Any]) -> presenting.Form:
+    """What is filled in: the draft, else what was submitted before."""
+    draft = assignment.draft.get("form")
+    if draft is not None:
+        return draft
+    if assignment.state != Assignment.SUBMITTED:
+        return {}
+    before = current(assignment.item_id, assignment.rater_id, assignment.order)
+    return presenting.form_of(before.answers, before.reason, asked, assignment.order) if before else {}
+
+
+def strip(project: Project, user_id: int) -> dict[str, Any]:
+    """The line above the item: the project, how far it is, and how much of it the user did today."""
+    midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+    done = Assignment.objects.filter(rater__user=user_id, rater__project=project, state=Assignment.SUBMITTED)
+    counts = tallies.read(project.pk)
+    return {
+        "project": project,
+        "today": done.filter(finished_at__gte=midnight).count(),
+        "items": counts.get(tallies.ITEMS, 0),
+        "labelled": sum(counts.get(name, 0) for name in tallies.LABELS.values()),
+    }
+
+
+def show_region(request: HttpRequest, context: dict[str, Any], status: int = 200) -> HttpResponse:
+    """The whole page, or, for htmx, the region that it swaps; the address follows the item."""
+    fragment = bool(request.htmx) and not request.htmx.history_restore_request  # type: ignore[attr-defined]
+    template = "annotate/_bench.html" if fragment else "annotate/label.html"
+    response = render(request, template, {**context, "fragment": fragment}, status=status)
+    if fragment:
+        slug = context["project"].slug
+        again = context.get("is_again", False)
+        here = (
+            reverse("label_again", args=[slug, context["assignment"].pk]) if again else reverse("label", args=[slug])
+        )
+        response["HX-Replace-Url"] = here
+    return response
+
+
+@require_safe
+def waiting(request: HttpRequest, slug: str) -> HttpResponse:
+    """Is there something to do by now? Asked now and then by the page that had nothing; leases nothing."""
+    user = access.signed_in(request)
+    project = access.project(user, slug)
+    standing = queue.standing(user=user, project=project)
+    if standing == request.GET.get("standing"):
+        return HttpResponse(status=204)
+    return render(request, "annotate/_waiting.html", {"project": project, "standing": standing})
+
+
+@require_safe
+def guidelines(request: HttpRequest, slug: str) -> HttpResponse:
+    """The guidelines in force, for the panel."""
+    project = access.project(access.signed_in(request), slug)
+    return render(request, "annotate/_guidelines.html", {"project": project})
+
+
+# --- What is sent ---------------------------------------------------------------------------------------------
+
+
+@require_POST
+def submit(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """Keep the answers and show the next item, in one round trip."""
+    assignment = access.own_assignment(access.signed_in(request), slug, pk)
+    project, order = assignment.item.project, assignment.order
+    asked = asked_about(project.questions.all(), len(order))
+    form = presenting.form_from(request.POST.dict(), asked, len(order))
+    problem = presenting.unanswered(form, asked, len(order))
+    if not problem:
+        try:
+            made = submit_annotation(
+                assignment=assignment,
+                answers=presenting.answers_of(form, asked, order),
+                reason=form.get("reason", ""),
+                seconds=seconds_of(request),
+                idempotency_key=request.POST.get("key", "")[:64] or None,
+                guideline_version=version_of(request, "guideline_version", project.guideline_version),
+                rubric_version=version_of(request, "rubric_version", project.rubric_version),
+            )
+        except AnswerError as error:
+            problem = str(error)
+    if problem:
+        return show_item(request, assignment, form=form, problem=problem)
+    if not request.htmx:  # type: ignore[attr-defined]
+        return redirect("label", slug)
+    kept = "Changed." if made.revision else "Kept."
+    return show_next(request, project, note="" if made.counted else NOT_COUNTED, announce=kept)
+
+
+@require_POST
+def skip(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """Put the item aside and show the next one."""
+    assignment = access.own_assignment(access.signed_in(request), slug, pk)
+    queue.skip(assignment=assignment, reason=request.POST.get("skip_reason", "").replace("\x00", "").strip())
+    if not request.htmx:  # type: ignore[attr-defined]
+        return redirect("label", slug)
+    return show_next(request, assignment.item.project, announce="Skipped.")
+
+
+@require_POST
+def draft(request: HttpRequest, slug: str, pk: int) -> JsonResponse:
+    """Keep what is filled in so far and the lease alive; says whether the lease is still held."""
+    assignment = access.own_assignment(access.signed_in(request), slug, pk)
+    asked = asked_about(assignment.item.project.questions.all(), len(assignment.order))
+    form = presenting.form_from(request.POST.dict(), asked, len(assignment.order))
+    number = request.POST.get("number", "")
+    sent = {"form": form, "key": request.POST.get("key", "")[:64], "number": int(number) if number.isdecimal() else 0}
+    saved = keep_draft(assignment, sent, seconds_of(request))
+    held = assignment.state != Assignment.EXPIRED or queue.regain(assignment=assignment)
+    if held and assignment.state == Assignment.LEASED:
+        queue.renew(assignment=assignment)
+    return JsonResponse({"saved": saved, "held": held})
+
+
+@transaction.atomic
+def keep_draft(assignment: Assignment, sent: dict[str, Any], seconds: float | None) -> bool:
+    """Keep a draft unless a newer one of the same page is there, or the page's answer has been submitted since."""
+    locked = Assignment.objects.select_for_update(of=("self",)).get(pk=assignment.pk)
+    kept = locked.draft
+    overtaken = kept.get("key") == sent["key"] and kept.get("number", 0) > sent["number"]
+    if overtaken or Annotation.objects.filter(idempotency_key=sent["key"]).exists():
+        return False
+    locked.draft = sent
+    locked.active_seconds = max(locked.active_seconds, seconds or 0.0)
+    locked.save(update_fields=["draft", "active_seconds"])
+    return True
+
+
+def seconds_of(request: HttpRequest) -> float | None:
+    """The active time that the page counted; None where it says nothing usable."""
+    try:
+        seconds = float(request.POST.get("seconds", ""))
+    except ValueError:
+        return None
+    return min(seconds, LONGEST_SECONDS) if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def version_of(request: HttpRequest, name: str, newest: int) -> int:
+    """The version that the page showed; the newest where it says none that there has been."""
+    shown = request.POST.get(name, "")
+    return int(shown) if shown.isdecimal() and 1 <= int(shown) <= newest else newest
