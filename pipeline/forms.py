@@ -66,6 +66,12 @@ class StageForm(forms.Form):
         return [self[name] for name in (first if shown else rest)]
 
     @property
+    def starting_config(self) -> dict[str, Any]:
+        """The settings that the form shows at first."""
+        fields = {name.removeprefix(PREFIX): field for name, field in self.fields.items() if name.startswith(PREFIX)}
+        return {name: field.initial for name, field in fields.items()}
+
+    @property
     def open_settings(self) -> list[forms.BoundField]:
         return self.settings_fields(shown=True)
 

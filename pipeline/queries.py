@@ -264,9 +264,9 @@ def chunks(values: list[int], size: int) -> Iterable[list[int]]:
     return (values[start : start + size] for start in range(0, len(values), size))
 
 
-def runs_with(version: ModelVersion) -> list[Run]:
-    """The newest runs that used a model."""
-    return list(version.used_by.defer("traceback", "config", "result")[:PAGE])
+def runs_with(version: ModelVersion, project: Project) -> list[Run]:
+    """The newest runs of a project that used a model."""
+    return list(version.used_by.filter(project=project).defer("traceback", "config", "result")[:PAGE])
 
 
 # --- Loops ----------------------------------------------------------------------------------------------------

@@ -133,15 +133,17 @@ def usable(project: Project, kind: str) -> QuerySet[ModelVersion]:
 
 def policy_in_use(project: Project) -> ModelVersion | None:
     """What writes the next responses: the promoted policy, else the newest base model."""
-    promoted = ModelVersion.objects.filter(
-        project=project, kind=ModelVersion.POLICY, stage=ModelVersion.PROMOTED
-    ).first()
-    return promoted or base_models().first()
+    return in_use(project, ModelVersion.POLICY) or base_models().first()
 
 
 def reward_in_use(project: Project) -> ModelVersion | None:
     """What scores responses: the promoted reward model, else the newest."""
     return usable(project, ModelVersion.REWARD).first()
+
+
+def in_use(project: Project, kind: str) -> ModelVersion | None:
+    """The promoted model of a kind."""
+    return ModelVersion.objects.filter(project=project, kind=kind, stage=ModelVersion.PROMOTED).first()
 
 
 def named(project: Project, name: str, kinds: tuple[str, ...]) -> ModelVersion:

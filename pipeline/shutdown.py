@@ -25,11 +25,11 @@ def leave_mark(**details: Any) -> None:
 
 
 @contextmanager
-def noticing_signals() -> Iterator[Callable[[], bool]]:
+def noticing_signals(*, over: bool = False) -> Iterator[Callable[[], bool]]:
     """Within this block SIGTERM and SIGINT only raise a flag; yields the question whether this process should go.
 
-    A signal that somebody handles or ignores already is left to them: in a worker's main process that is Celery, whose
-    handler leaves the mark. Outside the main thread no handler can be set, and only the mark counts.
+    A signal that somebody handles or ignores already is left to them, unless `over` says otherwise: in a worker's main
+    process that is Celery, whose handler leaves the mark. Outside the main thread only the mark counts.
     """
     asked = threading.Event()
 
@@ -38,7 +38,9 @@ def noticing_signals() -> Iterator[Callable[[], bool]]:
 
     free = (signal.SIG_DFL, signal.default_int_handler)
     in_main_thread = threading.current_thread() is threading.main_thread()
-    kinds = [kind for kind in (signal.SIGTERM, signal.SIGINT) if in_main_thread and signal.getsignal(kind) in free]
+    kinds = [
+        kind for kind in (signal.SIGTERM, signal.SIGINT) if in_main_thread and (over or signal.getsignal(kind) in free)
+    ]
     before = {kind: signal.signal(kind, note) for kind in kinds}
     try:
         yield lambda: asked.is_set() or _mark[0] == 1

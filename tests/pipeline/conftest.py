@@ -1,10 +1,11 @@
-"""What tests of the pipeline share: a judge server on loopback, and a judge that asks it."""
+"""What tests of the pipeline share: a judge server on loopback and a judge that asks it; runs and a tiny model."""
 
 import pytest
 
 from annotate.models import Item
+from pipeline import runs
 from pipeline.judging import asking, settling, setup
-from tests import factories
+from tests import factories, tiny_models
 from tests.pipeline import judge_server
 
 
@@ -46,3 +47,20 @@ def judged_item(project):
         return factories.item(project, prompt, responses, route=route, overlap=0, slots_open=0, **fields)
 
     return make
+
+
+@pytest.fixture
+def make_run():
+    """A queued run that needs nothing to be there: its inputs are names."""
+
+    def make(project, kind="generate", config=None, inputs=None, **fields):
+        named = inputs or {"model": {"path": "/nowhere/model"}, "prompts": {"path": "/nowhere/prompts.jsonl"}}
+        return runs.create_run(project=project, kind=kind, config=config or {}, inputs=named, **fields)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory):
+    """The folder of a tiny policy. Do not write into it."""
+    return tiny_models.make_policy(tmp_path_factory.mktemp("models") / "tiny")
