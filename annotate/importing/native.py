@@ -61,7 +61,8 @@ class CheckedItem:
     def title(self) -> str:
         """The start of the last user turn on one line, for lists."""
         asked = [turn["content"] for turn in self.prompt if turn["role"] == "user"] or [self.prompt[-1]["content"]]
-        return " ".join(asked[-1][: TITLE * 4].split())[:TITLE]
+        line = " ".join(asked[-1][: TITLE * 4].split())
+        return line if len(line) <= TITLE else f"{line[: TITLE - 1].rstrip()}…"
 
     @property
     def size(self) -> int:

@@ -32,7 +32,7 @@ def item(row: Mapping[str, Any], _mapping: Mapping[str, str]) -> NativeItem:
 def response(row: Mapping[str, Any], number: int) -> dict[str, Any]:
     text = plain_text(row.get(f"output_{number}"))
     if text is None:
-        raise ItemError(f"there is no response: “output_{number}” is missing or not text.")
+        raise ItemError(f"there is no response in “output_{number}”: write its text, or take the row out.")
     return {"model": row.get(f"generator_{number}"), "messages": text}
 
 

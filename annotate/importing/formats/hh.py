@@ -34,7 +34,7 @@ def item(row: Mapping[str, Any], _mapping: Mapping[str, str]) -> NativeItem:
 
 def side(row: Mapping[str, Any], name: str) -> list[dict[str, str]]:
     if not isinstance(row.get(name), str):
-        raise ItemError(f"there is no response: “{name}” is missing or not text.")
+        raise ItemError(f"there is no response in “{name}”: write the transcript there, or take the row out.")
     return transcript(row[name], name)
 
 

@@ -40,7 +40,7 @@ def instruction(row: Mapping[str, Any]) -> str:
 def response(row: Mapping[str, Any], number: int) -> dict[str, Any]:
     text = plain_text(row.get(f"response{number}"))
     if text is None:
-        raise ItemError(f"there is no response: “response{number}” is missing or not text.")
+        raise ItemError(f"there is no response in “response{number}”: write its text, or take the row out.")
     return {"model": row.get(f"model{number}"), "messages": text}
 
 

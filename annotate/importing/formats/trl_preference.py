@@ -45,7 +45,7 @@ def sides(row: Mapping[str, Any]) -> tuple[Messages, Messages, Messages]:
     chosen, rejected = row.get("chosen"), row.get("rejected")
     for name, value in (("chosen", chosen), ("rejected", rejected)):
         if value is None or value == []:
-            raise ItemError(f"there is no response: “{name}” is missing.")
+            raise ItemError(f"there is no response in “{name}”: fill it, or take the row out.")
     if (plain_text(chosen) is None) != (plain_text(rejected) is None):
         raise ItemError("“chosen” and “rejected” are not of one kind: write both as texts, or both as messages.")
     if row.get("prompt") not in (None, "", []):
