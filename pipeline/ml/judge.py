@@ -22,7 +22,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from pipeline.ml.configs import JudgeConfig
 from pipeline.ml.data import Messages, Tokens, encode_prompt, length_batches, read_prompts, read_rows
 from pipeline.ml.generate import require_context, require_unique_ids
-from pipeline.ml.logprobs import answer_log_probs, next_log_probs
+from pipeline.ml.logprobs import answer_log_probs, float32_logits, next_log_probs
 from pipeline.ml.meter import Meter
 from pipeline.ml.models import choose_dtype, load_policy, load_tokenizer
 from pipeline.ml.records import RunFolder, StageError
@@ -64,7 +64,8 @@ def run(folder: RunFolder) -> dict[str, Any]:
         if all(requests[place].id in there for place in batch):
             continue
         # The whole batch is scored even where part of it is there: rounding depends on who shares a batch.
-        scores = score(model, [encoded[place] for place in batch], tokenizer.pad_token_id)
+        with float32_logits(model):
+            scores = score(model, [encoded[place] for place in batch], tokenizer.pad_token_id)
         rows = [_row(requests[place], encoded[place], values) for place, values in zip(batch, scores, strict=True)]
         new = [row for row in rows if row["id"] not in there]
         verdicts.append(new)

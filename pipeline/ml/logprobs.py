@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from pipeline.ml import stopping
 from pipeline.ml.data import length_batches
 from pipeline.ml.sampling import pad_left
+
+
+@contextmanager
+def float32_logits(model: PreTrainedModel) -> Iterator[None]:
+    """Within it the model's last layer computes in float32, whatever the precision of its weights.
+
+    In bfloat16 two logits near 16 differ by a multiple of 1/8 or not at all: two choices would tie that do not. For
+    few positions at a time it costs nothing; over whole answers it costs a quarter and the body's rounding prevails.
+    """
+
+    def project(head: nn.Module, hidden: tuple[torch.Tensor, ...], logits: torch.Tensor) -> torch.Tensor:
+        bias = None if head.bias is None else head.bias.float()
+        return nn.functional.linear(hidden[0].float(), head.weight.float(), bias)
+
+    hook = model.get_output_embeddings().register_forward_hook(project)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 @torch.inference_mode()

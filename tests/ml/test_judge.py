@@ -6,7 +6,7 @@ import torch
 
 from pipeline.ml import judge, stopping
 from pipeline.ml.data import encode_prompt
-from pipeline.ml.logprobs import answer_log_probs, next_log_probs
+from pipeline.ml.logprobs import answer_log_probs, float32_logits, next_log_probs
 from pipeline.ml.records import StageError, Stopped
 from tests.ml.conftest import tiny_policy, tiny_tokenizer, write_rows
 
@@ -59,6 +59,20 @@ def test_next_log_probs_sum_to_one_and_do_not_see_the_padding():
     table = next_log_probs(model, PROMPTS, pad=0)
     assert table.exp().sum(dim=-1).tolist() == pytest.approx([1.0] * 3)
     assert table[2, 20].item() == pytest.approx(by_hand(model, PROMPTS[2], [20]), abs=1e-5)
+
+
+def test_logits_in_float32_tell_apart_what_bfloat16_rounds_to_one_number():
+    model = tiny_policy(seed=3).eval()
+    model.get_output_embeddings().weight.data.mul_(300)
+    model.get_output_embeddings().weight.data[21] = model.get_output_embeddings().weight.data[20] * 1.001
+    model = model.to(torch.bfloat16)
+    model.get_output_embeddings().weight.data[21, 0] *= 1.01
+    rounded = next_log_probs(model, [PROMPTS[0]], pad=0)[0]
+    with float32_logits(model):
+        exact = next_log_probs(model, [PROMPTS[0]], pad=0)[0]
+    assert rounded[20] == rounded[21]
+    assert exact[20] != exact[21]
+    assert next_log_probs(model, [PROMPTS[0]], pad=0)[0].equal(rounded)  # nothing stays behind
 
 
 def test_log_probs_stop_between_batches_when_asked_to():
