@@ -3,6 +3,9 @@
 import hashlib
 import itertools
 import json
+from datetime import datetime, timedelta
+
+from django.utils import timezone
 
 from annotate import projects
 from annotate.models import Item, Membership, Project, Rater, Response, User
@@ -60,3 +63,8 @@ def item(project: Project, prompt: str = "", responses=("Yes.", "No."), **fields
 
 def rater(project: Project, name: str = "mira", kind: str = Rater.HUMAN, **fields) -> Rater:
     return Rater.objects.create(project=project, name=name, kind=kind, **fields)
+
+
+def later(minutes: int = 30) -> datetime:
+    """A moment that has not come yet."""
+    return timezone.now() + timedelta(minutes=minutes)

@@ -1,0 +1,217 @@
+"""Every address with every role: who gets in, who is told that there is nothing here."""
+
+from dataclasses import dataclass
+
+import pytest
+from django.conf import settings
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from annotate import accounts
+from annotate.models import Assignment, Import, Invitation, Membership
+from tests import factories
+from tests.pipeline import stand_ins
+
+ANONYMOUS, OUTSIDER, ANNOTATOR, REVIEWER, MANAGER, ADMIN = (
+    "anonymous", "outsider", "annotator", "reviewer", "manager", "admin",
+)  # fmt: skip
+ROLES = (ANONYMOUS, OUTSIDER, ANNOTATOR, REVIEWER, MANAGER, ADMIN)
+ANYBODY = frozenset(ROLES)
+SIGNED_IN = ANYBODY - {ANONYMOUS}
+MEMBERS = SIGNED_IN - {OUTSIDER}
+REVIEWERS = MEMBERS - {ANNOTATOR}
+MANAGERS = REVIEWERS - {REVIEWER}
+ADMINS = frozenset({ADMIN})
+
+
+@dataclass(frozen=True)
+class Page:
+    """Who may look (GET) and who may act (POST); None where the address does not take the method.
+
+    `thing` names what stands behind the address. An assignment belongs to one annotator, so that even an admin is
+    refused there.
+    """
+
+    look: frozenset[str] | None
+    act: frozenset[str] | None = None
+    thing: str = ""
+
+
+PAGES = {
+    "account_login": Page(ANYBODY, ANYBODY),
+    "account_logout": Page(None),  # ends at the sign-in page for everybody: tested by itself below
+    "account_reauthenticate": Page(SIGNED_IN, SIGNED_IN),
+    "account_change_password": Page(SIGNED_IN, SIGNED_IN),
+    "account_set_password": Page(SIGNED_IN, SIGNED_IN),
+    "account_reset_password": Page(ANYBODY, ANYBODY),
+    "account_reset_password_done": Page(ANYBODY),
+    "account_reset_password_from_key": Page(ANYBODY, ANYBODY, "reset"),
+    "account_reset_password_from_key_done": Page(ANYBODY),
+    "account_inactive": Page(ANYBODY),
+    "health": Page(ANYBODY),
+    "invitation": Page(ANYBODY, ANYBODY, "token"),
+    "home": Page(SIGNED_IN),
+    "project_new": Page(ADMINS, ADMINS),
+    "project": Page(MEMBERS, thing="slug"),
+    "project_live": Page(REVIEWERS, thing="slug"),
+    "project_settings": Page(MANAGERS, MANAGERS, "slug"),
+    "guidelines": Page(MEMBERS, MANAGERS, "slug"),
+    "questions": Page(MANAGERS, MANAGERS, "slug"),
+    "label": Page(MEMBERS, thing="slug"),
+    "label_back": Page(MEMBERS, thing="slug"),
+    "label_waiting": Page(MEMBERS, thing="slug"),
+    "label_guidelines": Page(MEMBERS, thing="slug"),
+    "label_again": Page(frozenset({ANNOTATOR}), thing="assignment"),
+    "label_submit": Page(None, frozenset({ANNOTATOR}), "assignment"),
+    "label_draft": Page(None, frozenset({ANNOTATOR}), "assignment"),
+    "label_skip": Page(None, frozenset({ANNOTATOR}), "assignment"),
+    "items": Page(REVIEWERS, thing="slug"),
+    "item": Page(REVIEWERS, thing="item"),
+    "import_new": Page(MANAGERS, MANAGERS, "slug"),
+    "import": Page(MANAGERS, thing="import"),
+    "import_preview": Page(MANAGERS, thing="import"),
+    "import_start": Page(None, MANAGERS, "import"),
+    "import_progress": Page(MANAGERS, thing="import"),
+    "import_stop": Page(None, MANAGERS, "import"),
+    "import_discard": Page(None, MANAGERS, "import"),
+    "people": Page(MANAGERS, thing="slug"),
+    "people_invite": Page(None, MANAGERS, "slug"),
+    "people_role": Page(None, MANAGERS, "membership"),
+    "invitation_withdraw": Page(None, MANAGERS, "invitation"),
+}
+
+
+def names(patterns=None) -> list[str]:
+    """The name of every address of the site."""
+    found = []
+    for pattern in get_resolver().url_patterns if patterns is None else patterns:
+        if isinstance(pattern, URLResolver):
+            found += names(pattern.url_patterns)
+        elif isinstance(pattern, URLPattern):
+            assert pattern.name, f"{pattern} has no name"
+            found.append(pattern.name)
+    return found
+
+
+def test_every_address_has_its_row_here():
+    assert sorted(names()) == sorted(PAGES)
+
+
+@pytest.fixture
+def clients(admin, manager, reviewer, annotator, outsider, as_user) -> dict[str, Client]:
+    people = {OUTSIDER: outsider, ANNOTATOR: annotator, REVIEWER: reviewer, MANAGER: manager, ADMIN: admin}
+    return {ANONYMOUS: Client(), **{role: as_user(user) for role, user in people.items()}}
+
+
+@pytest.fixture
+def path(project, manager, annotator, tmp_path):
+    """name, page → the address of a real thing of the project, made for it."""
+
+    def of(name: str, page: Page) -> str:
+        if page.thing == "":
+            return reverse(name)
+        if page.thing == "reset":
+            return reverse(name, kwargs={"uidb36": "1", "key": "set-password"})
+        if page.thing == "token":
+            sent = accounts.invite(email="new@example.org", role="annotator", project=project, by=manager)
+            return accounts.link(sent)
+        if page.thing == "slug":
+            return reverse(name, args=[project.slug])
+        return reverse(name, args=[project.slug, THINGS[page.thing](project, annotator, manager, tmp_path)])
+
+    return of
+
+
+def assignment(project, annotator, manager, folder) -> int:
+    item = factories.item(project)
+    rater = factories.rater(project, user=annotator)
+    return Assignment.objects.create(item=item, rater=rater, order=[0, 1], expires_at=factories.later()).pk
+
+
+def import_(project, annotator, manager, folder) -> int:
+    file = folder / "rows.jsonl"
+    file.write_text('{"prompt": "Hello?", "chosen": "Hi.", "rejected": "No."}\n')
+    made = Import.objects.create(
+        project=project,
+        file_name=file.name,
+        path=str(file),
+        size=file.stat().st_size,
+        format="trl",
+        created_by=manager,
+    )
+    return made.pk
+
+
+def membership(project, annotator, manager, folder) -> int:
+    return Membership.objects.get(project=project, user=annotator).pk
+
+
+def invitation(project, annotator, manager, folder) -> int:
+    return Invitation.objects.create(
+        email="x@example.org", role="annotator", project=project, expires_at=factories.later()
+    ).pk
+
+
+THINGS = {
+    "item": lambda project, *_: factories.item(project).pk,
+    "assignment": assignment,
+    "import": import_,
+    "membership": membership,
+    "invitation": invitation,
+    "run": lambda project, *_: stand_ins.run(project).pk,
+    "model": lambda project, *_: stand_ins.model(project).pk,
+    "loop": lambda project, *_: stand_ins.loop(project).pk,
+    "judge": lambda project, *_: stand_ins.judge(project).pk,
+    "snapshot": lambda project, _annotator, _manager, folder: stand_ins.snapshot(project, folder).pk,
+}
+
+
+def refused(response) -> bool:
+    to_sign_in = response.status_code == 302 and response.url.startswith(reverse(settings.LOGIN_URL))
+    return response.status_code == 404 or to_sign_in
+
+
+@pytest.mark.parametrize("name", sorted(name for name, page in PAGES.items() if page.look is not None))
+def test_only_those_who_may_can_look(name, clients, path):
+    address = path(name, PAGES[name])
+    let_in = {role for role in ROLES if not refused(clients[role].get(address))}
+    assert let_in == PAGES[name].look
+
+
+@pytest.mark.parametrize("name", sorted(name for name, page in PAGES.items() if page.act is not None))
+def test_only_those_who_may_can_act(name, clients, path):
+    """Those who may not go first, so that an act cannot hide what the next is refused."""
+    page = PAGES[name]
+    address = path(name, page)
+    refused_first = sorted(ROLES, key=lambda role: role in page.act)
+    let_in = set()
+    for role in refused_first:
+        if role in page.act:
+            address = path(name, page) if page.thing not in ("assignment", "membership") else address
+        if not refused(clients[role].post(address, {})):
+            let_in.add(role)
+    assert let_in == page.act
+
+
+@pytest.mark.parametrize("name", sorted(name for name, page in PAGES.items() if page.act is None and page.look))
+def test_an_address_that_only_shows_refuses_to_act(name, clients, path):
+    assert clients[ADMIN].post(path(name, PAGES[name]), {}).status_code in (404, 405)
+
+
+@pytest.mark.parametrize("name", sorted(name for name, page in PAGES.items() if page.thing in THINGS))
+def test_a_thing_of_another_project_is_not_found(name, clients, path, admin, manager):
+    """A manager of one project cannot reach another's things through their own project's address."""
+    other = factories.project(by=admin, name="Other")
+    Membership.objects.create(project=other, user=manager, role=Membership.MANAGER)
+    page = PAGES[name]
+    address = path(name, page).replace("/p/everyday-help/", f"/p/{other.slug}/")
+    client = clients[MANAGER]
+    response = client.get(address) if page.look is not None else client.post(address, {})
+    assert response.status_code == 404
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_everybody_can_sign_out(role, clients):
+    response = clients[role].post(reverse("account_logout"))
+    assert response.status_code == 302
+    assert refused(clients[role].get(reverse("home")))
