@@ -12,6 +12,9 @@ PROJECT_PAGES = [
     ("label", "Label", access.ANY, ("label",)),
     ("items", "Items", access.REVIEWERS, ("item",)),
     ("import_new", "Import", access.MANAGERS, ("import",)),
+    ("runs", "Runs", access.REVIEWERS, ("run", "train", "generate")),
+    ("models", "Models", access.REVIEWERS, ("model",)),
+    ("loops", "Loops", access.MANAGERS, ("loop",)),
 ]
 
 

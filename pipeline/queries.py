@@ -166,9 +166,17 @@ def file_samples(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in islice(lines, SAMPLES)]
 
 
+def made_by(run: Run) -> ModelVersion | None:
+    """The model that a run has made, if it is one that makes models; free where `produced` was read along."""
+    try:
+        return run.produced
+    except ModelVersion.DoesNotExist:
+        return None
+
+
 def evaluations_of(run: Run) -> list[Run]:
     """The runs that evaluate what this one has made, newest first."""
-    version = ModelVersion.objects.filter(run=run).first()
+    version = made_by(run)
     if version is None:
         return []
     kinds = ("evaluate_reward", "evaluate_policy")
@@ -182,7 +190,7 @@ def lineage(run: Run) -> dict[str, Any]:
     return {
         "models": [{"input": name.replace("_", " "), "version": found[pk]} for name, pk in ids.items() if pk in found],
         "rows": {name: entry["rows"] for name, entry in run.inputs.items() if "rows" in entry},
-        "produced": ModelVersion.objects.filter(run=run).first(),
+        "produced": made_by(run),
     }
 
 

@@ -4,7 +4,7 @@ Each recipe picks its inputs, uses or cuts a snapshot, and creates the run. Rais
 remedy, where there is not enough, and ConfigError for settings that the stage does not take.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +87,13 @@ def train_ppo(
     start = policy or needed(registry.policy_in_use(project), NO_BASE)
     reward = reward_model or needed(registry.reward_in_use(project), NO_REWARD_MODEL)
     used = snapshot or cut(project, by)
-    prompts = file_input(prompts_file(used, "train"), used)
+    prompts = file_input(prompts_file, used, "train")
     if prompts["rows"] < FEWEST_PROMPTS:
         raise RecipeError(
             f"There are {prompts['rows']} labelled prompts to train on; PPO needs at least {FEWEST_PROMPTS}: "
             "label more items or import a file."
         )
-    held_out = file_input(prompts_file(used, "validation"), used)
+    held_out = file_input(prompts_file, used, "validation")
     return runs.create_run(
         project=project,
         kind="ppo",
@@ -184,7 +184,7 @@ def evaluate_policy(
     before = start or needed(new.base, f"{new.name} has no start to compare it with: name one.")
     scorer = reward_model or needed(registry.reward_in_use(project), NO_REWARD_MODEL)
     used = snapshot or new.snapshot or cut(project, by)
-    prompts = file_input(prompts_file(used, "test"), used)
+    prompts = file_input(prompts_file, used, "test")
     if not prompts["rows"]:
         raise RecipeError(f"Snapshot {used.number} holds no prompt out for a test: label more items.")
     return runs.create_run(
@@ -234,26 +234,27 @@ def pairs_of(snapshot: Snapshot, what: str) -> dict[str, Any]:
             f"There are {count} labelled pairs to train on; {what} needs at least {FEWEST_PAIRS}: "
             "label more or import a file."
         )
-    inputs = {"train": split_input(snapshot, "train")}
+    inputs = {"train": file_input(snapshot_file, snapshot, "train")}
     if snapshot.counts.get("validation", 0):
-        inputs["eval"] = split_input(snapshot, "validation")
+        inputs["eval"] = file_input(snapshot_file, snapshot, "validation")
     return inputs
 
 
 def test_pairs(snapshot: Snapshot) -> dict[str, Any]:
     if not snapshot.counts.get("test", 0):
         raise RecipeError(f"Snapshot {snapshot.number} holds no pair out for a test: label more items.")
-    return split_input(snapshot, "test")
+    return file_input(snapshot_file, snapshot, "test")
 
 
-def split_input(snapshot: Snapshot, split: str) -> dict[str, Any]:
-    return {**file_input(snapshot_file(snapshot, split), snapshot), "rows": snapshot.counts[split]}
-
-
-def file_input(path: Path, snapshot: Snapshot) -> dict[str, Any]:
+def file_input(file_of: Callable[[Snapshot, str], Path], snapshot: Snapshot, split: str) -> dict[str, Any]:
+    """A file of a snapshot, as an input."""
+    try:
+        path = file_of(snapshot, split)
+    except SnapshotError as error:
+        raise RecipeError(str(error)) from None
     with path.open("rb") as lines:
         rows = sum(1 for line in lines if line.strip())
-    return {"path": str(path), "sha256": hash_file(path), "rows": rows, "snapshot": snapshot.pk}
+    return {"path": str(path), "sha256": hash_file(path), "rows": rows}
 
 
 def given_file(path: Path | None) -> dict[str, Any]:
