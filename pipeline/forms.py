@@ -135,7 +135,6 @@ class GenerateForm(StageForm):
     """Let a model answer prompts."""
 
     PASTED, PROJECT, DEMO = "pasted", "project", "demo"
-    LINES, BLOCKS = "lines", "blocks"
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
         super().__init__(*args, kind="generate", **kwargs)
@@ -145,12 +144,11 @@ class GenerateForm(StageForm):
             sources.append((self.DEMO, "the demo's prompts"))
         self.fields["source"] = forms.ChoiceField(choices=sources, initial=self.PASTED, label="Answer")
         self.fields["prompts"] = forms.CharField(
-            required=False, strip=False, label="Prompts", widget=forms.Textarea(attrs={"rows": 8})
-        )
-        self.fields["apart"] = forms.ChoiceField(
-            choices=[(self.LINES, "each line is a prompt"), (self.BLOCKS, "an empty line stands between prompts")],
-            initial=self.LINES,
-            label="Pasted prompts",
+            required=False,
+            strip=False,
+            label="Prompts",
+            widget=forms.Textarea(attrs={"rows": 8}),
+            help_text="One a line; or with empty lines between them, if a prompt has several lines; or JSON lines.",
         )
         self.fields["model"] = forms.ModelChoiceField(
             queryset=models_to_choose(project, (ModelVersion.POLICY, ModelVersion.BASE)),
@@ -164,8 +162,6 @@ class GenerateForm(StageForm):
         data = super().clean()
         if data.get("source") == self.PASTED and not data.get("prompts", "").strip():
             self.add_error("prompts", "Paste at least one prompt, or choose other prompts above.")
-        if "\0" in data.get("prompts", ""):
-            self.add_error("prompts", "The text holds a NUL character: remove it.")
         return data
 
 

@@ -2,7 +2,11 @@
 
 from celery import shared_task
 
-from pipeline import launcher, loops, runs, shutdown
+from annotate.models import Project
+from pipeline import launcher, loops, routing, runs, shutdown
+from pipeline.judging.asking import judge_items
+from pipeline.judging.calls import judges_due
+from pipeline.models import Judge
 
 
 @shared_task
@@ -12,6 +16,10 @@ def wake() -> None:
         runs.ask_worker(run.pk)
         if run.cancel_requested:
             runs.ask_worker(run.pk, queue="default")  # ending a trainer is short, and its own worker may be gone
+    for project_id in routing.projects_to_route():
+        route_project.delay(project_id)
+    for judge_id in judges_due():
+        judge_items_task.delay(judge_id)
 
 
 @shared_task
@@ -19,6 +27,22 @@ def drive_run(run_id: int) -> None:
     """Bring a run to its end, unless another worker has it; hours long, so it has a queue of its own."""
     with shutdown.noticing_signals() as asked_to_go:
         launcher.drive(run_id, stop=asked_to_go)
+
+
+@shared_task
+def route_project(project_id: int) -> None:
+    """Decide who is asked about a project's new items."""
+    project = Project.objects.filter(pk=project_id).first()
+    if project is not None:
+        routing.route_items(project=project)
+
+
+@shared_task
+def judge_items_task(judge_id: int) -> None:
+    """Let a judge answer what is due, unless another worker asks it."""
+    judge = Judge.objects.filter(pk=judge_id).select_related("project").first()
+    if judge is not None:
+        judge_items(judge=judge)
 
 
 @shared_task

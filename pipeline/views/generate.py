@@ -39,4 +39,4 @@ def asked_prompts(project: Project, data: dict[str, Any]) -> list[dict[str, Any]
         return prompts.of_project(project)
     if data["source"] == GenerateForm.DEMO:
         return demo.rows("prompts.jsonl")
-    return prompts.pasted(data["prompts"], blocks=data["apart"] == GenerateForm.BLOCKS)
+    return prompts.of_text(data["prompts"])
