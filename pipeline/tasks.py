@@ -8,6 +8,8 @@ from pipeline.judging.asking import judge_items
 from pipeline.judging.calls import judges_due
 from pipeline.models import Judge
 
+JUDGE_SECONDS = 120.0  # then others get their turn, and the next wake goes on
+
 
 @shared_task
 def wake() -> None:
@@ -42,7 +44,8 @@ def judge_items_task(judge_id: int) -> None:
     """Let a judge answer what is due, unless another worker asks it."""
     judge = Judge.objects.filter(pk=judge_id).select_related("project").first()
     if judge is not None:
-        judge_items(judge=judge)
+        with shutdown.noticing_signals() as asked_to_go:
+            judge_items(judge=judge, seconds=JUDGE_SECONDS, stop=asked_to_go)
 
 
 @shared_task
