@@ -158,7 +158,7 @@ def json_rows(file: OpenFile) -> Iterator[Row | RowError]:
             yield line
         elif line.strip():
             try:
-                yield Row(number, json_object(number, decoded(number, line)))
+                yield Row(number, json_object(number, decoded(number, line.rstrip(b"\r\n"))))
             except RowError as error:
                 yield error
 

@@ -14,6 +14,7 @@ RATER = "choice in file"
 LEAVE_OUT, KEEP = "", "metadata"
 FIELDS = (
     Field("prompt", "Prompt", ("prompt", "question", "instruction", "query", "input", "context", "user", "request")),
+    Field("input", "More of the prompt, below it", ("input", "context", "passage")),
     Field("response_a", "Response a",
           ("response_a", "response_1", "answer_a", "answer_1", "output_a", "output_1", "completion_a", "completion_1",
            "conversation_a", "a", "response", "answer", "output", "completion")),
@@ -89,11 +90,14 @@ def listed(names: Iterable[str]) -> str:
 
 def by_field(row: Mapping[str, Any], mapping: Mapping[str, str]) -> dict[str, Any]:
     """Field → value for the fields that one column holds; a blank cell is as if it were not there."""
-    return {
+    fields = {
         field: row[column]
         for column, field in mapping.items()
         if column in row and field not in (LEAVE_OUT, KEEP, "tags") and row[column] not in (None, "")
     }
+    if "prompt" in fields and "input" in fields:
+        fields["prompt"] = f"{fields['prompt']}\n\n{fields['input']}"
+    return fields
 
 
 def tags_in(row: Mapping[str, Any], mapping: Mapping[str, str]) -> list[str]:
