@@ -2,8 +2,8 @@
 
 Reads `model` and `requests` ({"id", "prompt": messages, "choices": ["A", "B"]} rows), writes `verdicts.jsonl`:
 {"id", "logprobs": {choice: nats}, "tokens", "shortened"}. The model writes nothing: each choice is scored as the start
-of its answer, one forward pass a request where every choice is one token, a sum over tokens where it is not. The
-numbers are as the model gives them; whoever reads them renormalises over the choices and averages both orders.
+of its answer, summed over its tokens; where every choice is one token, a request is one forward pass. The numbers
+are as the model gives them; whoever reads them renormalises over the choices and averages both orders.
 
 Left out: prompts, orders, calibration. They belong to whoever asks.
 """
@@ -22,7 +22,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from pipeline.ml.configs import JudgeConfig
 from pipeline.ml.data import Messages, Tokens, encode_prompt, length_batches, read_prompts, read_rows
 from pipeline.ml.generate import require_context, require_unique_ids
-from pipeline.ml.logprobs import answer_log_probs, float32_logits, next_log_probs
+from pipeline.ml.logprobs import answer_log_probs, float32_logits
 from pipeline.ml.meter import Meter
 from pipeline.ml.models import choose_dtype, load_policy, load_tokenizer
 from pipeline.ml.records import RunFolder, StageError
@@ -64,8 +64,7 @@ def run(folder: RunFolder) -> dict[str, Any]:
         if all(requests[place].id in there for place in batch):
             continue
         # The whole batch is scored even where part of it is there: rounding depends on who shares a batch.
-        with float32_logits(model):
-            scores = score(model, [encoded[place] for place in batch], tokenizer.pad_token_id)
+        scores = score(model, [encoded[place] for place in batch], tokenizer.pad_token_id)
         rows = [_row(requests[place], encoded[place], values) for place, values in zip(batch, scores, strict=True)]
         new = [row for row in rows if row["id"] not in there]
         verdicts.append(new)
@@ -109,13 +108,9 @@ def encode_request(tokenizer: PreTrainedTokenizerBase, request: Request, max_len
 
 def score(model: PreTrainedModel, batch: Sequence[Encoded], pad: int) -> list[list[float]]:
     """log p(choice | prompt) in nats for each choice of each request."""
-    if all(len(choice) == 1 for item in batch for choice in item.choices):
-        table = next_log_probs(model, [item.prompt.ids for item in batch], pad)
-        return [[float(row[choice[0]]) for choice in item.choices] for row, item in zip(table, batch, strict=True)]
-    prompts = [item.prompt.ids for item in batch for _ in item.choices]
-    choices = [choice for item in batch for choice in item.choices]
-    sums = iter(answer_log_probs(model, prompts, choices, pad=pad, batch_size=len(choices)).tolist())
-    return [[next(sums) for _ in item.choices] for item in batch]
+    prompts, choices = [item.prompt.ids for item in batch], [item.choices for item in batch]
+    with float32_logits(model):
+        return answer_log_probs(model, prompts, choices, pad=pad, batch_size=sum(len(item) for item in choices))
 
 
 def _row(request: Request, encoded: Encoded, values: Sequence[float]) -> dict[str, Any]:

@@ -6,12 +6,12 @@ import torch
 
 from pipeline.ml import judge, stopping
 from pipeline.ml.data import encode_prompt
-from pipeline.ml.logprobs import answer_log_probs, float32_logits, next_log_probs
+from pipeline.ml.logprobs import answer_log_probs, float32_logits
 from pipeline.ml.records import StageError, Stopped
 from tests.ml.conftest import tiny_policy, tiny_tokenizer, write_rows
 
 PROMPTS = [[5, 6, 7], [8, 9, 10, 11, 12, 13], [14]]
-ANSWERS = [[20, 21, 2], [22], [23, 24, 25, 26, 2]]
+ANSWERS = [[[20, 21]], [[22], [23, 24, 25], [2, 30]], [[23, 24, 25, 2]]]
 
 
 def request_rows(count, choices=("A", "B")):
@@ -36,49 +36,59 @@ def by_hand(model, prompt, answer, temperature=1.0):
     return sum(table[len(prompt) + place - 1, token].item() for place, token in enumerate(answer))
 
 
-def test_an_answer_s_log_probability_is_the_sum_over_its_tokens():
-    model = tiny_policy(seed=3).eval()
-    sums = answer_log_probs(model, PROMPTS, ANSWERS, pad=0, batch_size=2)
-    expected = [by_hand(model, prompt, answer) for prompt, answer in zip(PROMPTS, ANSWERS, strict=True)]
-    assert sums.tolist() == pytest.approx(expected, abs=1e-4)
+def read(model, answers, **settings):
+    return answer_log_probs(model, PROMPTS, answers, pad=0, **({"batch_size": 2} | settings))
 
 
-def test_a_temperature_is_that_of_the_tempered_distribution():
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_an_answer_s_log_probability_is_the_sum_over_its_tokens(temperature):
     model = tiny_policy(seed=3).eval()
-    sums = answer_log_probs(model, PROMPTS, ANSWERS, pad=0, batch_size=3, temperature=0.5)
-    expected = [by_hand(model, prompt, answer, 0.5) for prompt, answer in zip(PROMPTS, ANSWERS, strict=True)]
-    assert sums.tolist() == pytest.approx(expected, abs=1e-4)
+    found = read(model, ANSWERS, temperature=temperature)
+    for prompt, several, values in zip(PROMPTS, ANSWERS, found, strict=True):
+        expected = [by_hand(model, prompt, answer, temperature) for answer in several]
+        assert values == pytest.approx(expected, abs=1e-4)
+
+
+def test_equal_models_get_equal_numbers_to_the_last_bit():
+    model, twin = (tiny_policy(seed=3).to(torch.bfloat16).eval() for _ in range(2))
+    assert read(model, ANSWERS) == read(twin, ANSWERS)
 
 
 def test_an_empty_answer_is_certain():
-    assert answer_log_probs(tiny_policy(), [[5], [6, 7]], [[], [8]], pad=0, batch_size=2)[0] == 0.0
+    assert read(tiny_policy(), [[[], [8]], [[9]], [[10]]])[0][0] == 0.0
 
 
-def test_next_log_probs_sum_to_one_and_do_not_see_the_padding():
-    model = tiny_policy(seed=3).eval()
-    table = next_log_probs(model, PROMPTS, pad=0)
-    assert table.exp().sum(dim=-1).tolist() == pytest.approx([1.0] * 3)
-    assert table[2, 20].item() == pytest.approx(by_hand(model, PROMPTS[2], [20]), abs=1e-5)
+def test_the_next_token_s_probabilities_sum_to_one():
+    found = read(tiny_policy(seed=3).eval(), [[[token] for token in range(259)] for _ in PROMPTS])
+    assert [sum(math.exp(value) for value in values) for values in found] == pytest.approx([1.0] * 3)
 
 
 def test_logits_in_float32_tell_apart_what_bfloat16_rounds_to_one_number():
     model = tiny_policy(seed=3).eval()
-    model.get_output_embeddings().weight.data.mul_(300)
-    model.get_output_embeddings().weight.data[21] = model.get_output_embeddings().weight.data[20] * 1.001
+    head = model.get_output_embeddings().weight.data
+    head.mul_(300)
+    head[21] = head[20] * 1.001
     model = model.to(torch.bfloat16)
     model.get_output_embeddings().weight.data[21, 0] *= 1.01
-    rounded = next_log_probs(model, [PROMPTS[0]], pad=0)[0]
+    choices = [[[20], [21]]] * 3
+    rounded = read(model, choices)[0]
     with float32_logits(model):
-        exact = next_log_probs(model, [PROMPTS[0]], pad=0)[0]
-    assert rounded[20] == rounded[21]
-    assert exact[20] != exact[21]
-    assert next_log_probs(model, [PROMPTS[0]], pad=0)[0].equal(rounded)  # nothing stays behind
+        exact = read(model, choices)[0]
+    assert rounded[0] == rounded[1]
+    assert exact[0] != exact[1]
+    assert read(model, choices)[0] == rounded  # nothing stays behind
 
 
 def test_log_probs_stop_between_batches_when_asked_to():
     stopping._requested.set()
     with pytest.raises(Stopped):
-        answer_log_probs(tiny_policy(), PROMPTS, ANSWERS, pad=0, batch_size=1)
+        read(tiny_policy(), ANSWERS)
+
+
+def test_batches_are_counted_in_answers_and_tokens():
+    heard = []
+    read(tiny_policy(), ANSWERS, on_batch=lambda rows, tokens: heard.append((rows, tokens)))
+    assert heard == [(3, 12), (1, 5), (1, 5)]  # one prompt at once, since one has three answers; the longest first
 
 
 def test_judge_writes_the_log_probability_of_each_choice(run_folder, tiny_model_folder, tmp_path):

@@ -144,16 +144,16 @@ class _Contender:
         """log p(answer | prompt) in nats at the sampling temperature, for answers of either model."""
         places = {prompt.id: place for place, prompt in enumerate(self._prompts)}
         meter = Meter(self._folder.events, len(answers), f"the {self._name} reads the policy's answers")
-        sums = answer_log_probs(
+        found = answer_log_probs(
             self._model,
             [self._encoded[places[name[0]]].ids for name in answers],
-            [row["ids"] for row in answers.values()],
+            [[row["ids"]] for row in answers.values()],
             pad=self._tokenizer.pad_token_id,
             batch_size=self._config.batch_size,
             temperature=self._config.temperature or 1.0,
             on_batch=lambda rows, tokens: meter.add(rows=rows, tokens=tokens),
         )
-        return dict(zip(answers, sums.tolist(), strict=True))
+        return {name: value for name, (value,) in zip(answers, found, strict=True)}
 
 
 def _text(row: dict[str, Any]) -> str:

@@ -140,14 +140,15 @@ class Probe:
         return answers
 
     def _log_probs(self, model: PreTrainedModel, answers: Sequence[Answer]) -> list[float]:
-        return answer_log_probs(
+        found = answer_log_probs(
             model,
             self._encoded,
-            [answer.tokens for answer in answers],
+            [[answer.tokens] for answer in answers],
             pad=self._settings.sampling.pad,
             batch_size=self._settings.batch_size,
             temperature=self._settings.sampling.temperature,
-        ).tolist()
+        )
+        return [value for (value,) in found]
 
     def _rewards(self, texts: Sequence[str]) -> list[float]:
         """Raw rewards; an answer that was given before keeps its reward to the last bit, so that equals tie."""

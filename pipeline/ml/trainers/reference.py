@@ -45,16 +45,16 @@ def pair_log_probs(
     on_batch: Callable[[int, int], None] = lambda rows, tokens: None,
 ) -> PairLogProbs:
     """Both sides of all pairs under a model; `on_batch` hears how many answers and tokens each batch added."""
-    sums = answer_log_probs(
+    found = answer_log_probs(
         model,
-        [pair.prompt for pair in tokens for _ in range(2)],
-        [answer for pair in tokens for answer in (pair.chosen, pair.rejected)],
+        [pair.prompt for pair in tokens],
+        [(pair.chosen, pair.rejected) for pair in tokens],
         pad=pad,
         batch_size=FORWARD_BATCH,
         on_batch=on_batch,
     )
-    # Copies: the mean of a strided view is rounded otherwise than that of the same numbers read back from a file.
-    return PairLogProbs(sums[::2].clone(), sums[1::2].clone())
+    chosen, rejected = zip(*found, strict=True)
+    return PairLogProbs(torch.tensor(chosen), torch.tensor(rejected))
 
 
 class Reference:
