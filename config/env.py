@@ -105,7 +105,7 @@ def read() -> Environment:
         behind_proxy=flag("PLUMBLINE_BEHIND_PROXY"),
         var=var,
         database_url=url("DATABASE_URL", f"sqlite:///{var / 'plumbline.sqlite3'}", DATABASE_SCHEMES),
-        broker_url=url("CELERY_BROKER_URL", "filesystem://", BROKER_SCHEMES),
+        broker_url=url("CELERY_BROKER_URL", "filesystem://localhost", BROKER_SCHEMES),
         artifacts_url=os.environ.get("ARTIFACTS_URL") or str(var / "artifacts"),
         demo_model=Path(os.environ.get("PLUMBLINE_DEMO_MODEL") or var / "models" / "smollm2-135m-instruct").absolute(),
         email_url=url("EMAIL_URL", "console:" if dev else "smtp://localhost:25", {"console", "smtp", "smtps"}),

@@ -53,4 +53,4 @@ def test_development_needs_nothing_and_still_hides_debug_pages(clean):
     read = env.read()
     assert read.debug is False
     assert read.database_url.startswith("sqlite:///")
-    assert read.broker_url == "filesystem://"
+    assert read.broker_url == "filesystem://localhost"
