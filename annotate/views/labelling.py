@@ -2,6 +2,7 @@
 
 import json
 import math
+from operator import attrgetter
 from typing import Any
 from uuid import uuid4
 
@@ -58,12 +59,12 @@ def finished_before(project: Project, user_id: int, pk: int | None) -> Assignmen
     """The user's assignment that was submitted or skipped last; with `pk`, last before that one was."""
     own = Assignment.objects.filter(rater__user=user_id, rater__project=project)
     then = own.filter(pk=pk).values_list("finished_at", flat=True).first() if pk is not None else None
-    newest = []
+    newest: list[Assignment] = []
     for state in (Assignment.SUBMITTED, Assignment.SKIPPED):  # each a range of one index
         done = own.filter(state=state, finished_at__isnull=False)
         done = done.filter(finished_at__lt=then) if then is not None else done
         newest += done.select_related("item__project", "rater").order_by("-finished_at")[:1]
-    return max(newest, key=lambda assignment: assignment.finished_at, default=None)
+    return max(newest, key=attrgetter("finished_at"), default=None)
 
 
 def said(words: str) -> HttpResponse:
@@ -99,6 +100,7 @@ def show_item(
     if form is None:
         form = form_to_show(assignment, asked)
     history, last = presenting.conversation(item)
+    controls = presenting.controls(asked, len(assignment.order), form)
     context = {
         **strip(item.project, access.signed_in(request).pk),
         "assignment": assignment,
@@ -106,7 +108,8 @@ def show_item(
         "history": history,
         "last": last,
         "sides": presenting.sides(list(item.responses.all()), assignment.order),
-        "controls": presenting.controls(asked, len(assignment.order), form),
+        "controls": controls,
+        "has_ratings": any(not control["is_preference"] for control in controls),
         "reason": form.get("reason", ""),
         "key": uuid4().hex,
         "is_again": assignment.state in (Assignment.SUBMITTED, Assignment.SKIPPED),
@@ -141,9 +144,14 @@ def strip(project: Project, user_id: int) -> dict[str, Any]:
     }
 
 
+def swaps(request: HttpRequest) -> bool:
+    """Does htmx ask, and so for the region only? When it restores its history it wants the page."""
+    return "HX-Request" in request.headers and "HX-History-Restore-Request" not in request.headers
+
+
 def show_region(request: HttpRequest, context: dict[str, Any], status: int = 200) -> HttpResponse:
     """The whole page, or, for htmx, the region that it swaps; the address follows the item."""
-    fragment = bool(request.htmx) and not request.htmx.history_restore_request  # type: ignore[attr-defined]
+    fragment = swaps(request)
     template = "annotate/_bench.html" if fragment else "annotate/label.html"
     response = render(request, template, {**context, "fragment": fragment}, status=status)
     if fragment:
@@ -200,7 +208,7 @@ def submit(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
             problem = str(error)
     if problem:
         return show_item(request, assignment, form=form, problem=problem)
-    if not request.htmx:  # type: ignore[attr-defined]
+    if not swaps(request):
         return redirect("label", slug)
     kept = "Changed." if made.revision else "Kept."
     return show_next(request, project, note="" if made.counted else NOT_COUNTED, announce=kept)
@@ -211,7 +219,7 @@ def skip(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Put the item aside and show the next one."""
     assignment = access.own_assignment(access.signed_in(request), slug, pk)
     queue.skip(assignment=assignment, reason=request.POST.get("skip_reason", "").replace("\x00", "").strip())
-    if not request.htmx:  # type: ignore[attr-defined]
+    if not swaps(request):
         return redirect("label", slug)
     return show_next(request, assignment.item.project, announce="Skipped.")
 

@@ -32,6 +32,7 @@
     if (problem && problem.textContent) focusMissing();
     else ($("#start") || region).focus({ preventScroll: true });
     region.scrollTop = 0;
+    window.scrollTo(0, 0);
     if (region.dataset.announce) $("#announcer").textContent = region.dataset.announce.trim();
     showSaved();
   }
@@ -53,6 +54,8 @@
     if (!page) return;
     page.dirty = true;
     later(DEBOUNCE);
+    const problem = $("#problem");
+    if (problem.textContent && !missing()) problem.textContent = "";
   }
 
   function later(wait) {
@@ -165,6 +168,13 @@
   function mark(criterion) {
     for (const other of main.querySelectorAll(".criterion.current")) other.classList.remove("current");
     if (criterion) criterion.classList.add("current");
+    explain(criterion);
+  }
+
+  // What the ratings of this criterion mean; of the current one where there is none.
+  function explain(criterion) {
+    const shown = criterion || $(".criterion.current", main);
+    for (const text of main.querySelectorAll("[data-of]")) text.classList.toggle("shown", Boolean(shown) && text.dataset.of === shown.dataset.name);
   }
 
   // Once both answers are rated, the next criterion that lacks a rating is the one that the letters mean.
@@ -316,6 +326,7 @@
     const criterion = event.target.closest(".criterion");
     if (criterion) mark(criterion);
   });
+  main.addEventListener("pointerover", (event) => explain(event.target.closest(".criterion")));
   window.addEventListener("pagehide", saveBeforeLeaving);
   document.addEventListener("visibilitychange", () => { if (document.visibilityState === "hidden") saveBeforeLeaving(); });
 
