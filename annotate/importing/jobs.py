@@ -4,11 +4,9 @@ A file is read twice: once to check every row, once to write all of them in one 
 So an import that is stopped, refused or killed has written nothing, and can be run again from its start.
 """
 
-import logging
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +22,6 @@ from annotate.importing.progress import Progress, Reporter
 from annotate.importing.reading import opened
 from annotate.importing.taking_in import TakenIn, asked_in, take_in_rows
 from annotate.models import Import, Project, User
-
-logger = logging.getLogger(__name__)
 
 STALE = timedelta(seconds=60)  # without a sign of life: its worker is gone
 KEPT = timedelta(days=7)  # how long an upload waits for somebody to take it in
@@ -70,7 +66,7 @@ def queue(*, imported: Import, plan: Plan, send: Callable[[int], Any]) -> bool:
         if queued:
             progress.clear(imported.pk)
             # robust: a broker that is away costs a delay, since `due` finds the import again
-            transaction.on_commit(partial(send, imported.pk), robust=True)
+            transaction.on_commit(lambda: send(imported.pk), robust=True)
     return bool(queued)
 
 

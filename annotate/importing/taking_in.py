@@ -118,9 +118,9 @@ def write_batch(intake: Intake, batch: list[tuple[int, CheckedItem]]) -> TakenIn
     """Write one batch: new items with their responses, then all annotations."""
     for error in taken(intake.project, [(row, item.own_id, item.content_hash) for row, item in batch if item.own_id]):
         raise error
-    contents = {item.content_hash: item for _, item in batch}
+    contents = {item.content_hash: item for _, item in reversed(batch)}  # of equal ones, the first gives its id
     known = ids_of(intake.project, contents)
-    fresh = [item for content, item in contents.items() if content not in known]
+    fresh = [item for content, item in reversed(contents.items()) if content not in known]
     known.update(create_items(intake, fresh))
     rows = [
         imported(intake, known[item.content_hash], annotation) for _, item in batch for annotation in item.annotations

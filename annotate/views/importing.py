@@ -25,7 +25,7 @@ def new(request: HttpRequest, slug: str) -> HttpResponse:
     """Choose a file, and see the files that came before."""
     user = access.signed_in(request)
     project = access.managed_project(user, slug)
-    form = UploadForm(request.POST or None, request.FILES or None)
+    form = UploadForm(request.POST, request.FILES) if request.method == "POST" else UploadForm()
     if request.method == "POST" and form.is_valid():
         kept = jobs.keep_upload(project=project, upload=form.cleaned_data["file"], by=user)
         return redirect("import", slug, kept.pk)
