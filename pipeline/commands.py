@@ -75,7 +75,7 @@ class RunCommand(JsonCommand):
     def start_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--set",
-            dest="settings",
+            dest="values",
             action="append",
             default=[],
             type=pair,
@@ -131,7 +131,7 @@ def progress_line(run: Run) -> str:
 
 def facts(run: Run) -> dict[str, Any]:
     """A run as plain data: its state, what it made, and what was measured."""
-    made = queries.made_by(run)
+    made = ModelVersion.objects.filter(run=run).first()  # anew, for its report may have come since
     return {
         "run": run.pk,
         "kind": run.kind,

@@ -135,6 +135,7 @@ class GenerateForm(StageForm):
     """Let a model answer prompts."""
 
     PASTED, PROJECT, DEMO = "pasted", "project", "demo"
+    use_required_attribute = False  # the browser cannot know that prompts are needed only where some are pasted
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
         super().__init__(*args, kind="generate", **kwargs)
@@ -144,9 +145,9 @@ class GenerateForm(StageForm):
             sources.append((self.DEMO, "the demo's prompts"))
         self.fields["source"] = forms.ChoiceField(choices=sources, initial=self.PASTED, label="Answer")
         self.fields["prompts"] = forms.CharField(
-            required=False,
-            strip=False,
+            required=self.data.get("source", self.PASTED) == self.PASTED,
             label="Prompts",
+            error_messages={"required": "Paste at least one prompt, or choose other prompts above."},
             widget=forms.Textarea(attrs={"rows": 8}),
             help_text="One a line; or with empty lines between them, if a prompt has several lines; or JSON lines.",
         )
@@ -157,12 +158,6 @@ class GenerateForm(StageForm):
             label="Model",
             help_text="The promoted policy, unless you choose another.",
         )
-
-    def clean(self) -> dict[str, Any]:
-        data = super().clean()
-        if data.get("source") == self.PASTED and not data.get("prompts", "").strip():
-            self.add_error("prompts", "Paste at least one prompt, or choose other prompts above.")
-        return data
 
 
 class LoopForm(forms.Form):

@@ -35,7 +35,7 @@ def reward_model_trained(run: Run) -> str:
     version = registry.register(run=run)
     return f"Registered as {version.name}." + evaluated_next(
         lambda: recipes.evaluate_reward(
-            project=run.project, model=version, by=run.created_by, config={}, snapshot=run.snapshot
+            project=run.project, model=version, by=run.created_by, config={}, snapshot=run.snapshot, loop=run.loop
         )
     )
 
@@ -51,6 +51,7 @@ def policy_trained(run: Run) -> str:
             config={},
             reward_model=version.reward_model,
             snapshot=run.snapshot,
+            loop=run.loop,
         )
     )
 

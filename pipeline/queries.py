@@ -34,7 +34,7 @@ STATE_WORDS = {Run.QUEUED: "waiting for a worker", Run.ERRORED: "crashed", Run.C
 # --- Runs -----------------------------------------------------------------------------------------------------
 def runs_of(project: Project, before: int | None = None) -> list[Run]:
     """A page of a project's runs, newest first, without their long texts."""
-    found = Run.objects.filter(project=project).select_related("created_by", "loop", "produced", "snapshot")
+    found = Run.objects.filter(project=project).select_related("created_by", "loop", "judge", "produced", "snapshot")
     if before is not None:
         found = found.filter(pk__lt=before)
     return list(found.defer("traceback", "config", "result")[:PAGE])
@@ -94,6 +94,10 @@ def metric_points(run: Run, after: int) -> dict[str, Any]:
         "more": len(rows) > POINTS,
         "ended": run.ended,
     }
+
+
+def has_metrics(run: Run) -> bool:
+    return RunEvent.objects.filter(run=run, event="metric").exists()
 
 
 def newest_values(run: Run) -> list[dict[str, Any]]:
@@ -220,9 +224,15 @@ def rows_of(run: Run) -> int:
     return next((run.inputs[name]["rows"] for name in ("train", "prompts") if "rows" in run.inputs.get(name, {})), 0)
 
 
+def same_way(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Do two configs train in the same way, so that the time of one says something about the other?"""
+    return all(one.get(name) == other.get(name) for name in ("method", "lora", "dtype"))
+
+
 def estimate(project: Project, kind: str, config: dict[str, Any], rows: int) -> dict[str, Any] | None:
     """How long a run will take, going by the newest one of its kind that succeeded; None where there is none."""
-    past = Run.objects.filter(project=project, kind=kind, state=Run.SUCCEEDED, attempt=1).first()
+    ended = Run.objects.filter(project=project, kind=kind, state=Run.SUCCEEDED, attempt=1)[:PAGE]
+    past = next((run for run in ended if same_way(run.config, config)), None)
     if past is None or past.started_at is None or past.finished_at is None:
         return None
     done = work_of(kind, past.config, rows_of(past))

@@ -85,7 +85,7 @@ def live_context(user: User, run: Run) -> dict[str, Any]:
 def show(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     user = signed_in(request)
     run = access.seen_run(user, slug, pk)
-    drawn = charts.charts_of(run.kind)
+    drawn = charts.charts_of(run.kind) if queries.has_metrics(run) or not run.ended else []
     settings = queries.changed_settings(run)
     return render(
         request, "pipeline/run.html", {**live_context(user, run), "charts": drawn, "changed_settings": settings}

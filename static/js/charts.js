@@ -52,6 +52,13 @@
     };
   }
 
+  // Nothing to draw yet: no axes with made-up numbers, but a word.
+  function empty() {
+    const hidden = { visible: false };
+    const words = { text: "no value yet", showarrow: false, font: { size: 13, color: token("ink-3") } };
+    return { xaxis: hidden, yaxis: hidden, annotations: [{ x: 0.5, y: 0.5, xref: "paper", yref: "paper", ...words }] };
+  }
+
   function inWords(chart) {
     const parts = chart.series.map(line).filter((drawn) => drawn.x.length).map((drawn) => {
       const last = drawn.x.length - 1;
@@ -64,7 +71,8 @@
   function draw() {
     charts.forEach((chart, index) => {
       const traces = chart.series.map(line).filter((drawn) => drawn.x.length);
-      Plotly.react(plots[index], traces, layout(chart), { displayModeBar: false, responsive: true });
+      const shape = traces.length ? layout(chart) : { ...layout(chart), ...empty() };
+      Plotly.react(plots[index], traces, shape, { displayModeBar: false, responsive: true });
       plots[index].setAttribute("aria-label", inWords(chart));
     });
   }

@@ -49,7 +49,7 @@ class Command(RunCommand):
         return recipes.evaluate_reward(
             project=project,
             by=None,
-            config=settings_from("evaluate_reward", options["settings"]),
+            config=settings_from("evaluate_reward", options["values"]),
             model=version,
             snapshot=snapshot_numbered(project, options["snapshot"]),
             pairs=options["pairs"],
@@ -63,7 +63,7 @@ class Command(RunCommand):
         return recipes.evaluate_policy(
             project=project,
             by=None,
-            config=settings_from("evaluate_policy", options["settings"]),
+            config=settings_from("evaluate_policy", options["values"]),
             policy=version,
             start=model_named(project, options["start"], kinds) if options["start"] else None,
             reward_model=model_named(project, reward, (ModelVersion.REWARD,)) if reward else version.reward_model,

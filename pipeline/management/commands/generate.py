@@ -34,7 +34,7 @@ class Command(RunCommand):
             project=project,
             prompts=asked(project, options["prompts"]),
             by=None,
-            config={"responses_per_prompt": options["n"], **settings_from("generate", options["settings"])},
+            config={"responses_per_prompt": options["n"], **settings_from("generate", options["values"])},
             model=model_named(project, options["model"], kinds) if options["model"] else None,
         )
         return self.started(run, wait=options["wait"])

@@ -31,7 +31,7 @@ class Command(RunCommand):
         common: dict[str, Any] = {
             "project": project,
             "by": None,
-            "config": settings_from(KINDS[what], options["settings"]),
+            "config": settings_from(KINDS[what], options["values"]),
             "snapshot": snapshot_numbered(project, options["snapshot"]),
         }
         kinds = (ModelVersion.BASE,) if what == "reward" else STARTS
