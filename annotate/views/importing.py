@@ -42,9 +42,13 @@ def new(request: HttpRequest, slug: str) -> HttpResponse:
 def show(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """One import, whatever state it is in: its preview, its progress, or what came of it."""
     imported = access.managed_import(access.signed_in(request), slug, pk)
-    context = {"project": imported.project, "import": imported, "progress": reports.read(imported.pk)}
-    if is_waiting(imported):
-        context["preview"] = preview_from(imported, imported.format, imported.mapping)
+    seen = preview_from(imported, imported.format, imported.mapping) if is_waiting(imported) else None
+    context = {
+        "project": imported.project,
+        "import": imported,
+        "progress": reports.read(imported.pk),
+        "preview": seen,
+    }
     return render(request, "annotate/import.html", context)
 
 
@@ -114,4 +118,4 @@ def preview_from(imported: Import, format_name: str, mapping: dict[str, str]) ->
 def mapping_in(form: QueryDict) -> dict[str, str]:
     """Column → field, from the form's numbered pairs."""
     numbers = [name.removeprefix(COLUMN) for name in form if name.startswith(COLUMN)]
-    return {form[COLUMN + number]: form.get(FIELD + number, "") for number in numbers}
+    return {str(form[COLUMN + number]): form.get(FIELD + number, "") for number in numbers}

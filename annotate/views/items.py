@@ -2,6 +2,7 @@
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
 from annotate import access, queries
@@ -15,8 +16,10 @@ def index(request: HttpRequest, slug: str) -> HttpResponse:
     form = ItemsFilter(request.GET)
     page = queries.items_page(project, **form.wanted())
     context = {"project": project, "form": form, "page": page}
-    only_table = request.htmx and not request.htmx.boosted
-    return render(request, "annotate/_items.html" if only_table else "annotate/items.html", context)
+    only_table = "HX-Request" in request.headers and "HX-History-Restore-Request" not in request.headers
+    response = render(request, "annotate/_items.html" if only_table else "annotate/items.html", context)
+    patch_vary_headers(response, ["HX-Request"])  # the browser must not show the table alone on "back"
+    return response
 
 
 @require_safe
