@@ -12,8 +12,8 @@ from pipeline.models import Loop, ModelVersion, Run
 
 
 def run_of(project: Project, pk: int) -> Run:
-    found = Run.objects.filter(project=project, pk=pk).select_related("project", "snapshot", "loop", "judge", "created_by")
-    run = found.first()
+    found = Run.objects.filter(project=project, pk=pk)
+    run = found.select_related("project", "snapshot", "loop", "judge", "created_by").first()
     if run is None:
         raise Http404("No such run.")
     return run
