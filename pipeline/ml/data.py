@@ -112,7 +112,7 @@ def read_prompts(path: Path) -> list[Prompt]:
     prompts = []
     for number, row in read_rows(path):
         try:
-            prompts.append(Prompt(str(row.get("id", number)), _prompt(row)))
+            prompts.append(Prompt(str(row.get("id", number)), _messages(_prompt(row), "prompt")))
         except RowError as error:
             raise StageError(f"{path.name}, row {number}: {error}.") from None
     if not prompts:
@@ -152,10 +152,15 @@ def _sides(row: dict[str, Any]) -> tuple[Messages, Messages, Messages]:
 
 
 def _prompt(row: dict[str, Any]) -> Messages:
+    """The prompt of a row; empty where answers stand alone, as TRL allows."""
     prompt = row.get("prompt")
     if isinstance(prompt, str):
-        return transcript_messages(prompt) if _TURN.match(prompt) else [{"role": "user", "content": prompt}]
-    return _messages(prompt, "prompt")
+        return transcript_messages(prompt) if _TURN.match(prompt) else _user_message(prompt)
+    return [] if prompt == [] else _messages(prompt, "prompt")
+
+
+def _user_message(text: str) -> Messages:
+    return [{"role": "user", "content": text}] if text.strip() else []
 
 
 def _answer(value: Any, name: str) -> Messages:
@@ -200,8 +205,7 @@ def _shared_text(chosen: str, rejected: str) -> tuple[Messages, Messages, Messag
     """Split two texts after their common start, at a word's edge."""
     shared = len(os.path.commonprefix([chosen, rejected]))
     edge = max(chosen.rfind(" ", 0, shared + 1), chosen.rfind("\n", 0, shared + 1)) + 1
-    prompt = [{"role": "user", "content": chosen[:edge].strip()}] if chosen[:edge].strip() else []
-    return prompt, _answer(chosen[edge:], "chosen"), _answer(rejected[edge:], "rejected")
+    return _user_message(chosen[:edge].strip()), _answer(chosen[edge:], "chosen"), _answer(rejected[edge:], "rejected")
 
 
 def _probability(value: Any) -> float:

@@ -64,6 +64,18 @@ def test_texts_that_share_nothing_have_an_empty_prompt():
     assert (pair.prompt, pair.chosen, pair.rejected) == ([], [assistant("Yes")], [assistant("No")])
 
 
+@pytest.mark.parametrize("prompt", ["", []])
+def test_answers_may_stand_alone(prompt):
+    pair = pair_of({"prompt": prompt, "chosen": [assistant("Yes")], "rejected": [assistant("No")]})
+    assert (pair.prompt, pair.chosen) == ([], [assistant("Yes")])
+
+
+def test_a_prompt_to_be_answered_may_not_be_empty(tmp_path):
+    path = write_rows(tmp_path / "prompts.jsonl", [{"prompt": "Hi"}, {"prompt": []}])
+    with pytest.raises(StageError, match="prompts.jsonl, row 2: “prompt” must be text or a list of messages"):
+        read_prompts(path)
+
+
 def test_conversations_without_a_prompt_part_after_their_common_start():
     start = [user("Hi"), assistant("Hello"), user("How are you?")]
     pair = pair_of({"chosen": [*start, assistant("Fine.")], "rejected": [*start, assistant("Bad.")]})
