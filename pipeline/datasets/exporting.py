@@ -6,6 +6,7 @@ import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pipeline.datasets.snapshots import SnapshotError, format_folder
 from pipeline.ml.records import hash_file, write_json
@@ -47,8 +48,8 @@ class Outlet(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, data: object) -> int:  # type: ignore[override]
-        self.parts.append(bytes(data))  # type: ignore[call-overload]
+    def write(self, data: Any) -> int:
+        self.parts.append(bytes(data))
         return len(self.parts[-1])
 
     def take(self) -> bytes:

@@ -1,10 +1,11 @@
 """Reads a project's settled preferences, page by page: each with its item and the annotations that made it."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from annotate.models import Item, Label, Question
+from annotate.models import Item, Label, Question, Response
 from annotate.questions import SILENT
 
 PAGE = 500  # items in memory at a time
@@ -49,13 +50,15 @@ def read_page(question: Question, after: int) -> list[Settled]:
     labels = Label.objects.filter(question=question, item__state=Item.LABELLED)
     ids = list(labels.filter(item_id__gt=after).order_by("item_id").values_list("item_id", flat=True)[:PAGE])
     facts = read_facts(question, ids)
-    items = Item.objects.filter(pk__in=facts).prefetch_related("responses").order_by("pk")
-    return [
-        Settled(item=item, answers=[response.messages for response in item.responses.all()], **facts[item.pk])
-        for item in items
-    ]
+    answers: dict[int, list[list[dict[str, Any]]]] = defaultdict(list)
+    responses = Response.objects.filter(item_id__in=ids).order_by("item_id", "position")
+    for item, messages in responses.values_list("item_id", "messages"):
+        answers[item].append(messages)
+    items = Item.objects.filter(pk__in=facts).only(*ITEM_FIELDS).order_by("pk")
+    return [Settled(item=item, answers=answers[item.pk], **facts[item.pk]) for item in items]
 
 
+ITEM_FIELDS = ("external_id", "prompt", "tags", "metadata", "is_sample")
 LABEL_FIELDS = ("item_id", "value", "distribution", "strength", "decided_by")
 VOTE_FIELDS = ("pk", "rater_id", "rater__kind", "counted", "replaced_by__pk", "answers")
 

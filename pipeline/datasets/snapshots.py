@@ -13,7 +13,7 @@ import json
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -43,6 +43,10 @@ class SnapshotError(Exception):
     """A snapshot cannot be cut or read; the message says why and what to do."""
 
 
+def ignore(_read: int) -> None:
+    """Nobody wants to know how far it is."""
+
+
 def cut_snapshot(*, project: Project, by: User | None = None, settings: Mapping[str, Any] | None = None) -> Snapshot:
     """An immutable dataset of the project's settled preferences; if there is one with the same rows, that one.
 
@@ -58,13 +62,24 @@ def cut_snapshot(*, project: Project, by: User | None = None, settings: Mapping[
     folder = artifacts("snapshots") / f"{UNFINISHED}{secrets.token_hex(8)}"
     try:
         with Writer(folder, FORMATS[chosen.format], chosen) as writer:
+            read = 0
             for page in settled_pages(question):
                 writer.write(page)
+                read += len(page)
+                report(read)
         if not writer.counts["rows"]:
             raise SnapshotError(nothing(writer))
         return keep(writer, project, by, cursor)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def checked(settings: Mapping[str, Any]) -> SnapshotSettings:
+    """Settings whole and in order. Raises SnapshotError."""
+    try:
+        return SnapshotSettings(**settings)
+    except (SettingsError, TypeError) as error:
+        raise SnapshotError(str(error)) from None
 
 
 def preference_of(project: Project) -> Question:

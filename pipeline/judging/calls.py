@@ -43,17 +43,17 @@ class Claimed:
 
 
 # --- What is due ----------------------------------------------------------------------------------------------
-def items_due(judge: Judge) -> QuerySet[Item]:
-    """Items routed to the judge, with two responses, about which it was never asked with this prompt."""
+def pairs() -> QuerySet[Item]:
+    """Items with two responses: what a judge can compare."""
     response = Response.objects.filter(item=OuterRef("pk"))
+    return Item.objects.filter(Exists(response.filter(position=1)), ~Exists(response.filter(position=2)))
+
+
+def items_due(judge: Judge) -> QuerySet[Item]:
+    """Pairs routed to the judge about which it was never asked with this prompt."""
     asked = JudgeCall.objects.filter(judge=judge, item=OuterRef("pk"), prompt_version=judge.prompt_version)
-    return Item.objects.filter(
-        ~Exists(asked),
-        Exists(response.filter(position=1)),
-        ~Exists(response.filter(position=2)),
-        project=judge.project_id,
-        route__in=(Item.JUDGE, Item.BOTH),
-    ).exclude(state=Item.ARCHIVED)
+    routed = pairs().filter(~Exists(asked), project=judge.project_id, route__in=(Item.JUDGE, Item.BOTH))
+    return routed.exclude(state=Item.ARCHIVED)
 
 
 def plan(*, judge: Judge, items: int = PLAN) -> int:

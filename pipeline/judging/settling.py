@@ -29,6 +29,10 @@ REST, MOST_REST = 15.0, 900.0  # seconds that a judge waits whose endpoint is do
 MOST_ERROR = 500  # characters, as the tables have them
 
 
+class CapReached(Exception):
+    """The next question could overrun the spend cap; the message says by how much."""
+
+
 def mine(claimed: Claimed) -> QuerySet[JudgeCall]:
     """The call's row, as long as it is pending under this claim."""
     return JudgeCall.objects.filter(pk=claimed.call.pk, state=JudgeCall.PENDING, claim=claimed.call.claim)
@@ -187,7 +191,7 @@ def troubled(*, claimed: Claimed, trouble: client.Trouble) -> str:
         charged = trouble.maybe_charged or trouble.tokens is not None
         judge.save(update_fields=["state", "message", "resume_at", "failures", "dialect"])
         settle(claimed, trouble.tokens, charged=charged, error=trouble.sentence[:MOST_ERROR], **values)
-    return values["state"]
+    return str(values["state"])
 
 
 def abandon(*, claimed: Claimed) -> None:

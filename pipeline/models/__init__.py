@@ -1,6 +1,6 @@
 """The tables of judges, routing, datasets, runs and models."""
 
-from pipeline.models.datasets import Snapshot, SnapshotItem
+from pipeline.models.datasets import Snapshot, SnapshotCut, SnapshotItem
 from pipeline.models.judges import Judge, JudgeCall
 from pipeline.models.loops import Loop, LoopFiring
 from pipeline.models.registry import ModelVersion
@@ -17,5 +17,6 @@ __all__ = [
     "Run",
     "RunEvent",
     "Snapshot",
+    "SnapshotCut",
     "SnapshotItem",
 ]

@@ -1,6 +1,7 @@
 """Snapshots: immutable datasets cut from labels."""
 
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 
 from annotate.models import Item, Project, User
@@ -40,3 +41,28 @@ class SnapshotItem(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["snapshot", "item"], name="snapshot_unique_item")]
+
+
+class SnapshotCut(models.Model):
+    """A snapshot that was asked for and that a worker cuts, because it may take minutes."""
+
+    QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"
+    STATES = [(state, state) for state in (QUEUED, RUNNING, DONE, FAILED)]
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="cuts")
+    settings = models.JSONField(default=dict)
+    state = models.CharField(max_length=7, choices=STATES, default=QUEUED)
+    labels_read = models.PositiveIntegerField(default=0)
+    labels = models.PositiveIntegerField(default=0, help_text="how many there were when it was asked for")
+    message = models.CharField(max_length=500, blank=True)
+    snapshot = models.ForeignKey(Snapshot, null=True, blank=True, on_delete=models.CASCADE, related_name="cuts")
+    created_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now)
+    heartbeat = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["state", "heartbeat"], name="cut_due", condition=Q(state__in=["queued", "running"]))
+        ]
