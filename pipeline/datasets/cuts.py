@@ -68,4 +68,8 @@ def run(cut_id: int) -> None:
     except SnapshotError as error:
         mine.update(state=SnapshotCut.FAILED, message=str(error)[:500], finished_at=timezone.now())
         return
+    except Exception as error:
+        message = f"It crashed ({type(error).__name__}: {error}); the worker's log says where."
+        mine.update(state=SnapshotCut.FAILED, message=message[:500], finished_at=timezone.now())
+        raise
     mine.update(state=SnapshotCut.DONE, snapshot=snapshot, finished_at=timezone.now())

@@ -47,15 +47,19 @@ def ignore(_read: int) -> None:
     """Nobody wants to know how far it is."""
 
 
-def cut_snapshot(*, project: Project, by: User | None = None, settings: Mapping[str, Any] | None = None) -> Snapshot:
+def cut_snapshot(
+    *,
+    project: Project,
+    by: User | None = None,
+    settings: Mapping[str, Any] | None = None,
+    report: Callable[[int], None] = ignore,
+) -> Snapshot:
     """An immutable dataset of the project's settled preferences; if there is one with the same rows, that one.
 
-    `settings` are fields of SnapshotSettings. Raises SnapshotError where there is nothing to cut.
+    `settings` are fields of SnapshotSettings. `report` is told now and then how many labels were read. Raises
+    SnapshotError where there is nothing to cut.
     """
-    try:
-        chosen = SnapshotSettings(**(settings or {}))
-    except (SettingsError, TypeError) as error:
-        raise SnapshotError(str(error)) from None
+    chosen = checked(settings or {})
     question = preference_of(project)
     cursor = newest_change(project)  # before reading: what comes later may or may not be seen
     sweep()
