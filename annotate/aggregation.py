@@ -21,6 +21,7 @@ from statistics import fmean
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from annotate import changes, slots, tallies
@@ -248,10 +249,7 @@ Labels = dict[int, dict[int, Label]]
 
 def read_batch(item_ids: list[int]) -> tuple[Opinions, Priors, Labels]:
     """Item → its current counted opinions, its priors by question, its labels by question."""
-    opinions: Opinions = defaultdict(list)
-    current = Annotation.objects.filter(item_id__in=item_ids, counted=True, replaced_by__isnull=True).order_by("pk")
-    for item, rater, kind, answers in current.values_list("item_id", "rater_id", "rater__kind", "answers"):
-        opinions[item].append(Opinion(rater, kind, answers))
+    opinions = current_opinions(Annotation.objects.filter(item_id__in=item_ids).order_by("pk"))
     priors: Priors = defaultdict(lambda: defaultdict(list))
     for prior in Prior.objects.filter(item_id__in=item_ids).order_by("source"):
         priors[prior.item_id][prior.question_id].append(prior.probabilities)
@@ -259,6 +257,22 @@ def read_batch(item_ids: list[int]) -> tuple[Opinions, Priors, Labels]:
     for label in Label.objects.filter(item_id__in=item_ids):
         labels[label.item_id][label.question_id] = label
     return opinions, priors, labels
+
+
+def current_opinions(annotations: QuerySet[Annotation]) -> Opinions:
+    """Item → the opinions that count and that no other of these annotations replaces, in the order given.
+
+    Told apart here, not by a join: after a large import the database may not know yet how to join it well.
+    """
+    rows = list(
+        annotations.values_list("pk", "replaces_id", "counted", "item_id", "rater_id", "rater__kind", "answers")
+    )
+    replaced = {row[1] for row in rows}
+    opinions: Opinions = defaultdict(list)
+    for pk, _replaces, counted, item, rater, kind, answers in rows:
+        if counted and pk not in replaced:
+            opinions[item].append(Opinion(rater, kind, answers))
+    return opinions
 
 
 def main_first(asked: Iterable[Question]) -> list[Question]:

@@ -15,7 +15,7 @@ import krippendorff
 import numpy as np
 from django.utils import timezone
 
-from annotate.aggregation import Opinion, aggregate_preference, main_first, one_vote, said_about
+from annotate.aggregation import Opinion, aggregate_preference, current_opinions, main_first, one_vote, said_about
 from annotate.models import Annotation, Change, Project, Question, Rater
 
 PLACES = {"b": -1.0, "tie": 0.0, "a": 1.0}
@@ -174,11 +174,6 @@ def judges_against_people(asked: Iterable[Question], opinions: Mapping[int, Sequ
     return {"judge": mean_share(of_items), "judges": sorted(rows, key=lambda row: (-row["items"], row["name"]))}
 
 
-def read_opinions(project: Project) -> dict[int, list[Opinion]]:
+def read_opinions(project: Project) -> Mapping[int, list[Opinion]]:
     """Item → the current counted opinions on it, from the project's newest annotations."""
-    current = Annotation.objects.filter(rater__project=project, counted=True, replaced_by__isnull=True)
-    newest = current.order_by("-pk").values_list("item_id", "rater_id", "rater__kind", "answers")[:NEWEST]
-    opinions: dict[int, list[Opinion]] = defaultdict(list)
-    for item, rater, kind, answers in newest.iterator():
-        opinions[item].append(Opinion(rater, kind, answers))
-    return opinions
+    return current_opinions(Annotation.objects.filter(rater__project=project).order_by("-pk")[:NEWEST])

@@ -9,13 +9,14 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.db import connection, transaction
-from django.db.models import Exists, OuterRef, QuerySet, Subquery, Value
+from django.db.models import Count, Exists, OuterRef, QuerySet, Subquery, Value
 from django.utils import timezone
 
 from annotate import aggregation, slots, tallies
-from annotate.models import Assignment, Item, Project, Rater, User
+from annotate.models import Assignment, Item, Project, Rater, Response, User
 
 PEOPLE = frozenset({Item.HUMAN, Item.BOTH})
 
@@ -33,12 +34,17 @@ def rater_for(*, user: User, project: Project) -> Rater:
     return Rater.objects.get_or_create(project=project, user=user, defaults={"kind": Rater.HUMAN, "name": name})[0]
 
 
+@transaction.atomic
 def next_assignment(*, user: User, project: Project) -> Assignment | None:
-    """The item that the user holds, else a new lease; None where nothing is left for them or the project rests."""
-    rater = rater_for(user=user, project=project)
+    """The item that the user holds, else a new lease; None where nothing is left for them or the project rests.
+
+    The rater's row is locked meanwhile, so that somebody with many tabs still holds one item.
+    """
+    locked = Rater.objects.select_for_update(no_key=True).filter(user=user, project=project).first()
+    rater = locked or rater_for(user=user, project=project)
     held = held_by(rater)
-    if held is not None and renew(assignment=held):
-        return held
+    if held is not None:
+        return renewed(held)
     return lease(rater, project) if project.state == Project.ACTIVE else None
 
 
@@ -48,6 +54,14 @@ def held_by(rater: Rater) -> Assignment | None:
     return live.select_related("item__project", "rater").order_by("pk").first()
 
 
+def renewed(held: Assignment) -> Assignment:
+    """The lease, for another term if half of this one is over."""
+    term = timedelta(minutes=held.item.project.lease_minutes)
+    if held.expires_at - timezone.now() < term / 2:
+        renew(assignment=held)
+    return held
+
+
 def candidates(rater: Rater) -> QuerySet[Item]:
     """The items with an open place that the rater neither holds nor did nor skipped, the most urgent first."""
     done = Assignment.objects.filter(item=OuterRef("pk"), rater=rater).exclude(state=Assignment.EXPIRED)
@@ -55,43 +69,49 @@ def candidates(rater: Rater) -> QuerySet[Item]:
     return open_items.filter(~Exists(done)).order_by("-priority", "pk")
 
 
-def first_free(rater: Rater) -> Item | None:
+class Free(NamedTuple):
+    """An item whose lock is held, how many responses it has, and the lease of it that this rater let expire."""
+
+    item: Item
+    responses: int
+    expired: int | None
+
+
+def first_free(rater: Rater) -> Free | None:
     """Lock and return the first candidate.
 
     Items that other transactions hold are passed over. If all are held, wait for one: it may keep an open place.
     """
-    found = candidates(rater).only("project")
-    if connection.features.has_select_for_update_skip_locked:
-        free = found.select_for_update(of=("self",), skip_locked=True).first()
-        if free is not None:
-            return free
-    return found.select_for_update(of=("self",)).first()
-
-
-@transaction.atomic
-def lease(rater: Rater, project: Project) -> Assignment | None:
-    """Take a place of the best candidate. The rater's row is held meanwhile: one open lease for each rater."""
-    Rater.objects.select_for_update().get(pk=rater.pk)
-    already = held_by(rater)
-    if already is not None:
-        return already
-    item = first_free(rater)
-    if item is None or not slots.take(item.pk):
-        return None
-    order = list(range(item.responses.count()))
-    random.shuffle(order)
-    now = timezone.now()
-    fresh = {
-        "state": Assignment.LEASED,
-        "leased_at": now,
-        "expires_at": now + timedelta(minutes=project.lease_minutes),
-        "finished_at": None,
-    }
-    # Leased again after it ran out, it keeps the order it was shown in and the draft that was left.
-    made, _ = Assignment.objects.update_or_create(
-        item=item, rater=rater, defaults=fresh, create_defaults={**fresh, "order": order}
+    responses = Response.objects.filter(item=OuterRef("pk")).order_by().values("item").annotate(n=Count("pk"))
+    expired = Assignment.objects.filter(item=OuterRef("pk"), rater=rater, state=Assignment.EXPIRED)
+    found = candidates(rater).annotate(
+        responses_count=Subquery(responses.values("n")), expired=Subquery(expired.values("pk"))
     )
-    return Assignment.objects.select_related("item__project", "rater").get(pk=made.pk)
+    free = None
+    if connection.features.has_select_for_update_skip_locked:
+        free = found.select_for_update(of=("self",), no_key=True, skip_locked=True).first()
+    free = free or found.select_for_update(of=("self",), no_key=True).first()
+    return Free(free, free.responses_count, free.expired) if free else None
+
+
+def lease(rater: Rater, project: Project) -> Assignment | None:
+    """Take a place of the best candidate; the caller holds the rater."""
+    free = first_free(rater)
+    if free is None or not slots.take(free.item.pk):
+        return None
+    item = free.item
+    item.project = project
+    now = timezone.now()
+    until = now + timedelta(minutes=project.lease_minutes)
+    if free.expired is not None:
+        # It keeps the order that it was shown in, and the draft that was left.
+        taken_up = Assignment.objects.select_related("rater").get(pk=free.expired)
+        taken_up.item, taken_up.state, taken_up.finished_at = item, Assignment.LEASED, None
+        taken_up.leased_at, taken_up.expires_at = now, until
+        taken_up.save(update_fields=["state", "finished_at", "leased_at", "expires_at"])
+        return taken_up
+    order = random.sample(range(free.responses), free.responses)
+    return Assignment.objects.create(item=item, rater=rater, order=order, leased_at=now, expires_at=until)
 
 
 def renew(*, assignment: Assignment) -> bool:
@@ -104,7 +124,7 @@ def renew(*, assignment: Assignment) -> bool:
 @transaction.atomic
 def regain(*, assignment: Assignment) -> bool:
     """Take up a lease that ran out, if the item still has a place and the rater holds nothing else."""
-    Rater.objects.select_for_update().get(pk=assignment.rater_id)
+    Rater.objects.select_for_update(no_key=True).get(pk=assignment.rater_id)
     slots.lock([assignment.item_id])
     lost = Assignment.objects.filter(pk=assignment.pk, state=Assignment.EXPIRED)
     elsewhere = Assignment.objects.filter(rater=assignment.rater_id, state=Assignment.LEASED)

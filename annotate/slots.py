@@ -7,7 +7,7 @@ conditional update, so two people can never take the same one.
 from collections.abc import Iterator, Sequence
 
 from django.db import transaction
-from django.db.models import Case, Count, F, IntegerField, OuterRef, QuerySet, Subquery, Value, When
+from django.db.models import Case, Count, F, IntegerField, OuterRef, Subquery, Value, When
 from django.db.models.functions import Coalesce, Greatest
 
 from annotate.models import Annotation, Assignment, Item, Rater
@@ -22,9 +22,12 @@ def batches(ids: Sequence[int]) -> Iterator[list[int]]:
 
 
 def lock(item_ids: Sequence[int]) -> None:
-    """Hold these items until the transaction ends; on SQLite the transaction itself does."""
+    """Hold these items until the transaction ends; on SQLite the transaction itself does.
+
+    Their keys stay free (`no_key`): rows of other tables that point at them can be written meanwhile.
+    """
     for batch in batches(item_ids):
-        list(Item.objects.select_for_update().filter(pk__in=batch).order_by("pk").values_list("pk"))
+        list(Item.objects.select_for_update(no_key=True).filter(pk__in=batch).order_by("pk").values_list("pk"))
 
 
 def take(item_id: int) -> bool:
@@ -33,15 +36,14 @@ def take(item_id: int) -> bool:
     return bool(free.update(slots_open=F("slots_open") - 1))
 
 
-def current_people() -> QuerySet[Annotation]:
-    """The counted annotations of people that no revision has replaced."""
-    return Annotation.objects.filter(counted=True, rater__kind=Rater.HUMAN, replaced_by__isnull=True)
-
-
 def counted_again() -> Case:
-    """What `slots_open` must be, from the leases and annotations themselves."""
+    """What `slots_open` must be, from the leases and annotations themselves.
+
+    A person counts once any of their revisions does: a revision inherits the place of the one it replaces.
+    """
     here = {"item": OuterRef("pk")}
-    people = current_people().filter(**here).order_by().values("item").annotate(n=Count("rater", distinct=True))
+    counted = Annotation.objects.filter(counted=True, rater__kind=Rater.HUMAN, **here)
+    people = counted.order_by().values("item").annotate(n=Count("rater", distinct=True))
     live = Assignment.objects.filter(state=Assignment.LEASED, **here).order_by().values("item").annotate(n=Count("pk"))
     taken = Coalesce(Subquery(people.values("n")), 0) + Coalesce(Subquery(live.values("n")), 0)
     return Case(

@@ -31,7 +31,7 @@ def asked_about(questions: Iterable[Question], responses: int) -> list[Question]
 
 def locked_item(item_id: int) -> Item:
     """The item with its project, held until the transaction ends."""
-    return Item.objects.select_for_update(of=("self",)).select_related("project").get(pk=item_id)
+    return Item.objects.select_for_update(of=("self",), no_key=True).select_related("project").get(pk=item_id)
 
 
 def current(item_id: int, rater_id: int, order: Sequence[int]) -> Annotation | None:
