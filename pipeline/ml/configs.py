@@ -175,9 +175,11 @@ class TrainingConfig(StageConfig):
     )
     epochs: int = setting(1, "Epochs", "Passes over the training data.", minimum=1, maximum=1000)
     max_steps: int = setting(0, "Most steps", "Stop after so many updates; 0 = all epochs.", minimum=0)
-    batch_size: int = setting(4, "Batch size", "Pairs or prompts in one forward pass.", minimum=1)
+    batch_size: int = setting(
+        2, "Batch size", "Pairs in one forward pass: memory grows with it, the result hardly depends on it.", minimum=1
+    )
     gradient_accumulation: int = setting(
-        4, "Accumulation", "Forward passes added up before one update; multiplies the batch size.", minimum=1
+        8, "Accumulation", "Forward passes added up before one update; multiplies the batch size.", minimum=1
     )
     max_length: int = setting(
         1024, "Longest text", "In tokens, prompt and answer; longer prompts lose their beginning.", minimum=16

@@ -244,6 +244,10 @@ class RunFolder:
         complete = [item for item in _checkpoint_folders(self.checkpoints) if (item / "complete.json").exists()]
         return max(complete, key=_checkpoint_step, default=None)
 
+    def has_checkpoint(self, number: int) -> bool:
+        """Is `checkpoints/checkpoint-{number}` there and complete?"""
+        return (self.checkpoints / f"checkpoint-{number}" / "complete.json").exists()
+
     def mark_checkpoint(self, number: int, *, step: int | None = None) -> None:
         """Declare `checkpoints/checkpoint-{number}` complete and say so; call it when all its files are there.
 

@@ -16,7 +16,7 @@ from pipeline.ml.__main__ import main
 from pipeline.ml.data import pair_of
 from pipeline.ml.models import load_reward_model, load_tokenizer, new_reward_model, score_sequences
 from pipeline.ml.records import Events, RunFolder, read_events
-from pipeline.ml.trainers.reward import centring_penalty, encode_pairs, soft_preference_loss
+from pipeline.ml.trainers.reward import PreferenceTrainer, centring_penalty, encode_pairs, soft_preference_loss
 from pipeline.ml.trainers.sampling import LengthBucketSampler
 from tests.ml.conftest import preference_rows, stage_process, write_rows, write_run
 
@@ -64,6 +64,25 @@ def stop_after(monkeypatch, step):
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(Events, "metric", metric)
+
+
+def stop_in_batch(monkeypatch, number):
+    """Send this process a SIGTERM in the forward pass of the n-th training batch."""
+    compute = PreferenceTrainer.compute_loss
+    seen = []
+
+    def compute_loss(self, *arguments, **options):
+        seen.append(None)
+        if len(seen) == number:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return compute(self, *arguments, **options)
+
+    monkeypatch.setattr(PreferenceTrainer, "compute_loss", compute_loss)
+
+
+def stopped_scoring(model, sequences, **options):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return score_sequences(model, sequences, **options)
 
 
 def test_soft_preference_loss():
@@ -224,6 +243,33 @@ def test_a_stopped_and_resumed_run_lands_on_the_same_weights(training, monkeypat
     assert_same_weights(straight, halved)
     steps = [event["step"] for event in events_of(halved, "metric") if "loss" in event["values"]]
     assert steps == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+
+
+def test_a_stop_does_not_wait_for_the_rest_of_a_step(training, monkeypatch):
+    """Three micro-batches a step: the stop comes after the second one of step 3, whose work is done again."""
+    settings = {"epochs": 4, "batch_size": 1, "gradient_accumulation": 3, "save_every": 2}
+    straight, halved = training("straight", **settings), training("halved", **settings)
+    main(["train_reward", str(straight)])
+    with monkeypatch.context() as patch:
+        stop_in_batch(patch, number=8)
+        assert main(["train_reward", str(halved)]) == 130
+    assert [event["step"] for event in events_of(halved, "stopped")] == [2]
+    assert [event["step"] for event in events_of(halved, "checkpoint")] == [2]
+
+    stopping.clear()
+    assert main(["train_reward", str(halved)]) == 0
+    assert_same_weights(straight, halved)
+
+
+def test_a_stop_during_an_evaluation_keeps_the_step_before_it(training, monkeypatch):
+    run_file = training("run", epochs=3, eval_every=2, save_every=100)
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.ml.trainers.reward.score_sequences", stopped_scoring)
+        assert main(["train_reward", str(run_file)]) == 130
+    assert RunFolder(run_file.parent).latest_checkpoint().name == "checkpoint-2"
+
+    stopping.clear()
+    assert main(["train_reward", str(run_file)]) == 0
 
 
 def test_each_pass_has_an_order_of_its_own_also_after_a_resume(training, monkeypatch):

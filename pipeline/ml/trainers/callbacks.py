@@ -55,9 +55,23 @@ class StageCallback(TrainerCallback):
         past = self._seconds_per_step
         self._seconds_per_step = SPEED_MEMORY * past + (1 - SPEED_MEMORY) * seconds if past else seconds
         if stopping.requested():
-            control.should_save = True
-            control.should_training_stop = True
-            control.should_evaluate = False
+            self._stop(state, control)
+
+    def on_substep_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Between two micro-batches of a step: nobody should wait for the rest, which a resumed run does again.
+
+        Not within PPO's steps: the answers that were sampled for a step are not in the checkpoint.
+        """
+        if stopping.requested() and self._updates_per_step == 1:
+            self._stop(state, control)
+
+    def _stop(self, state: TrainerState, control: TrainerControl) -> None:
+        saved = self._folder.has_checkpoint(state.global_step)  # writing it again could spoil it
+        control.should_save = state.global_step > 0 and not saved
+        control.should_training_stop = True
+        control.should_evaluate = False
 
     def on_log(
         self,

@@ -43,7 +43,7 @@ from pipeline.ml.models import (
     save_model,
     score_sequences,
 )
-from pipeline.ml.records import RunFolder, is_main_process, write_json
+from pipeline.ml.records import RunFolder, Stopped, is_main_process, write_json
 from pipeline.ml.trainers.arguments import choose_precision, training_arguments
 from pipeline.ml.trainers.callbacks import StageCallback, raise_if_stopped
 from pipeline.ml.trainers.reward_head import FittedHead, fit_head, head_from_json, head_to_json
@@ -267,8 +267,15 @@ class PreferenceTrainer(RewardTrainer):
         data = self.eval_dataset if eval_dataset is None else eval_dataset
         sides = [ids for row in data for ids in (row["chosen_ids"], row["rejected_ids"])]
         self.model.eval()
-        with self.accelerator.autocast():
-            rewards = torch.tensor(score_sequences(self.model, sides, batch_size=FORWARD_BATCH))
+        try:
+            with self.accelerator.autocast():
+                rewards = torch.tensor(score_sequences(self.model, sides, batch_size=FORWARD_BATCH))
+        except Stopped:  # the step before is done: save it, then stop
+            self.control.should_save = self.control.should_training_stop = True
+            self.control.should_evaluate = False
+            return {}
+        finally:
+            self.model.train()
         margins = rewards[::2] - rewards[1::2]
         right = float(((margins.sign() + 1) / 2).sum())
         low, high = wilson(right, len(data))
@@ -279,8 +286,7 @@ class PreferenceTrainer(RewardTrainer):
             "accuracy_high": high,
         }
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
-        self.log(metrics)
-        self.model.train()
+        super(RewardTrainer, self).log(metrics)  # RewardTrainer's own would add the training batches' means
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
