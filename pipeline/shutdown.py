@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from billiard import current_process
 from celery.signals import worker_shutting_down
 
 _mark = mmap.mmap(-1, 1)  # anonymous shared memory: pool processes are forked after this line has run
@@ -24,23 +25,26 @@ def leave_mark(**details: Any) -> None:
     _mark[0] = 1
 
 
+def in_pool_process() -> bool:
+    """Is this a process of a worker's pool? There SIGTERM would raise SystemExit wherever the task happens to be."""
+    return bool(current_process().name != "MainProcess")
+
+
 @contextmanager
-def noticing_signals(*, over: bool = False) -> Iterator[Callable[[], bool]]:
+def noticing_signals(*, over: bool | None = None) -> Iterator[Callable[[], bool]]:
     """Within this block SIGTERM and SIGINT only raise a flag; yields the question whether this process should go.
 
-    A signal that somebody handles or ignores already is left to them, unless `over` says otherwise: in a worker's main
-    process that is Celery, whose handler leaves the mark. Outside the main thread only the mark counts.
+    In a worker's main process Celery handles signals, and leaves the mark; so a handler is only replaced in a pool's
+    process, or where the caller says `over`. Outside the main thread only the mark counts.
     """
     asked = threading.Event()
 
     def note(number: int, frame: FrameType | None) -> None:
         asked.set()
 
-    free = (signal.SIG_DFL, signal.default_int_handler)
+    replace = in_pool_process() if over is None else over
     in_main_thread = threading.current_thread() is threading.main_thread()
-    kinds = [
-        kind for kind in (signal.SIGTERM, signal.SIGINT) if in_main_thread and (over or signal.getsignal(kind) in free)
-    ]
+    kinds = (signal.SIGTERM, signal.SIGINT) if replace and in_main_thread else ()
     before = {kind: signal.signal(kind, note) for kind in kinds}
     try:
         yield lambda: asked.is_set() or _mark[0] == 1

@@ -135,7 +135,7 @@ def watcher_process(run):
             "from pipeline import launcher, outcomes, shutdown\n"
             "outcomes.OUTCOMES['generate'] = lambda run: 'Taken in.'\n"
             "command = lambda run: [sys.executable, '-m', sys.argv[1], run.folder + '/run.json', *sys.argv[3:]]\n"
-            "with shutdown.noticing_signals() as stop:\n"
+            "with shutdown.noticing_signals(over=True) as stop:\n"
             "    launcher.drive(int(sys.argv[2]), stop=stop, command=command)\n"
         )
         process = subprocess.Popen(
