@@ -7,7 +7,7 @@ conditional update, so two people can never take the same one.
 from collections.abc import Iterator, Sequence
 
 from django.db import transaction
-from django.db.models import Case, Count, F, IntegerField, OuterRef, Subquery, Value, When
+from django.db.models import Case, Count, F, IntegerField, OuterRef, QuerySet, Subquery, Value, When
 from django.db.models.functions import Coalesce, Greatest
 
 from annotate.models import Annotation, Assignment, Item, Rater
@@ -36,14 +36,15 @@ def take(item_id: int) -> bool:
     return bool(free.update(slots_open=F("slots_open") - 1))
 
 
-def counted_again() -> Case:
-    """What `slots_open` must be, from the leases and annotations themselves.
+def counted_by_people() -> QuerySet[Annotation]:
+    """People's annotations that count. Count their raters: a revision counts like the one that it replaces."""
+    return Annotation.objects.filter(counted=True, rater__kind=Rater.HUMAN)
 
-    A person counts once any of their revisions does: a revision inherits the place of the one it replaces.
-    """
+
+def counted_again() -> Case:
+    """What `slots_open` must be, from the leases and annotations themselves."""
     here = {"item": OuterRef("pk")}
-    counted = Annotation.objects.filter(counted=True, rater__kind=Rater.HUMAN, **here)
-    people = counted.order_by().values("item").annotate(n=Count("rater", distinct=True))
+    people = counted_by_people().filter(**here).order_by().values("item").annotate(n=Count("rater", distinct=True))
     live = Assignment.objects.filter(state=Assignment.LEASED, **here).order_by().values("item").annotate(n=Count("pk"))
     taken = Coalesce(Subquery(people.values("n")), 0) + Coalesce(Subquery(live.values("n")), 0)
     return Case(

@@ -12,7 +12,7 @@ from django.db.models.functions import Coalesce
 
 from annotate.models import Item, Project
 from annotate.queue import open_to_people
-from annotate.slots import current_people
+from annotate.slots import counted_by_people
 from pipeline.models import Judge, Route
 from pipeline.routing.fixed_share import NAME, FixedShare
 
@@ -32,7 +32,7 @@ def unrouted(project: Project) -> QuerySet[Item]:
 
 def to_route(project: Project) -> QuerySet[Item]:
     """Unrouted items for which people's votes are still wanted."""
-    said = current_people().filter(item=OuterRef("pk")).order_by().values("item")
+    said = counted_by_people().filter(item=OuterRef("pk")).order_by().values("item")
     people = Coalesce(Subquery(said.annotate(n=Count("rater", distinct=True)).values("n")), 0)
     return unrouted(project).annotate(people=people).filter(people__lt=project.overlap)
 
