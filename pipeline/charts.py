@@ -65,6 +65,11 @@ def words_of(chart: Chart, series: Series) -> str:
     return series.words if any(other.right for other in chart.series) else f"{chart.title}, {series.words}"
 
 
+def metrics_of(kind: str) -> list[str]:
+    """The metrics that are drawn for a kind of run."""
+    return [series.metric for chart in CHARTS.get(kind, ()) for series in chart.series]
+
+
 def charts_of(kind: str) -> list[dict[str, Any]]:
     """The charts of a kind of run, as plain data for the page's script."""
     return [asdict(chart) for chart in CHARTS.get(kind, ())]

@@ -1,7 +1,7 @@
 """Reads that the pipeline's pages need, each a fixed number of queries whatever the tables hold."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -79,8 +79,9 @@ def state_words(run: Run, now: datetime) -> str:
 
 
 def unit(run: Run) -> str:
-    """What a run's progress counts."""
-    return "step" if run.kind in charts.CHARTS and run.progress.get("stage") == "training" else "row"
+    """The word before a run's progress: “step ” while it counts a training's steps, which it does not always."""
+    in_steps = run.progress.get("stage") == "training" or run.total == run.config.get("steps")
+    return "step " if run.kind in charts.CHARTS and in_steps else ""
 
 
 def metric_points(run: Run, after: int) -> dict[str, Any]:
@@ -123,26 +124,32 @@ LOGGED = ("log", "metric", "checkpoint", "failed", "stopped")
 def log_lines(run: Run, limit: int | None = TAIL) -> list[str]:
     """The newest lines of a run's log, oldest first; all of them without a limit."""
     events = RunEvent.objects.filter(run=run, event__in=LOGGED).order_by("-position")
-    return [log_line(event) for event in reversed(list(events[:limit]))]
+    shown = charts.metrics_of(run.kind) if limit else None
+    return [log_line(event, shown) for event in reversed(list(events[:limit]))]
 
 
-def log_line(event: RunEvent) -> str:
-    """14:02:29  step 127  reward 0.905  kl 5.16"""
+def log_line(event: RunEvent, shown: Collection[str] | None = None) -> str:
+    """14:02:29  step 127  reward 0.905  kl 5.16; of the metrics only those `shown`, if that is said."""
     clock = datetime.fromtimestamp(event.t, tz=timezone.get_current_timezone()).strftime("%H:%M:%S")
     step = f"step {event.step}" if event.step is not None else ""
-    return "  ".join(part for part in (clock, step, logged_words(event)) if part)
+    return "  ".join(part for part in (clock, step, logged_words(event, shown)) if part)
 
 
-def logged_words(event: RunEvent) -> str:
+def logged_words(event: RunEvent, shown: Collection[str] | None) -> str:
     data = event.data
     if event.event == "metric":
-        return "  ".join(f"{name.replace('_', ' ')} {short(value)}" for name, value in data.get("values", {}).items())
+        values = data.get("values", {}).items()
+        return "  ".join(f"{name.replace('_', ' ')} {short(value)}" for name, value in values if named(name, shown))
     if event.event == "checkpoint":
         return "checkpoint saved"
     if event.event == "stopped":
         return "stopped"
     level = data.get("level", "info")
     return ("" if level == "info" else f"{level}: ") + str(data.get("message", ""))
+
+
+def named(metric: str, shown: Collection[str] | None) -> bool:
+    return shown is None or metric in shown
 
 
 def short(value: float | None) -> str:

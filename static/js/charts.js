@@ -34,7 +34,7 @@
     };
   }
 
-  function layout(chart) {
+  function layout(chart, last) {
     const axis = { gridcolor: token("line"), zeroline: false, automargin: true, fixedrange: true };
     return {
       height: 190,
@@ -46,7 +46,7 @@
       legend: { orientation: "h", x: 0, y: 1.18 },
       hovermode: "x unified",
       hoverlabel: { bgcolor: token("card"), bordercolor: token("line-2"), font: { color: token("ink") } },
-      xaxis: { ...axis, rangemode: "tozero", tickformat: "d" },
+      xaxis: { ...axis, rangemode: "tozero", tickformat: "d", ...(last < 6 ? { dtick: 1 } : {}) },
       yaxis: { ...axis, ...(chart.share ? { range: [0, 1.02] } : {}) },
       yaxis2: { ...axis, overlaying: "y", side: "right", showgrid: false },
     };
@@ -71,7 +71,8 @@
   function draw() {
     charts.forEach((chart, index) => {
       const traces = chart.series.map(line).filter((drawn) => drawn.x.length);
-      const shape = traces.length ? layout(chart) : { ...layout(chart), ...empty() };
+      const last = Math.max(0, ...traces.map((drawn) => drawn.x[drawn.x.length - 1]));
+      const shape = traces.length ? layout(chart, last) : { ...layout(chart, last), ...empty() };
       Plotly.react(plots[index], traces, shape, { displayModeBar: false, responsive: true });
       plots[index].setAttribute("aria-label", inWords(chart));
     });
