@@ -92,6 +92,7 @@
   function draftRequest(here) {
     const body = new URLSearchParams(new FormData(here.form));
     here.number += 1;
+    body.set("csrfmiddlewaretoken", token());
     body.set("number", here.number);
     body.set("seconds", here.seconds.toFixed(1));
     return { method: "POST", body, headers: { "X-CSRFToken": token() }, keepalive: body.toString().length < 60000 };
@@ -330,7 +331,10 @@
   window.addEventListener("pagehide", saveBeforeLeaving);
   document.addEventListener("visibilitychange", () => { if (document.visibilityState === "hidden") saveBeforeLeaving(); });
 
-  document.body.addEventListener("htmx:configRequest", (event) => { event.detail.headers["x-csrftoken"] = token(); });
+  document.body.addEventListener("htmx:configRequest", (event) => {
+    event.detail.headers["x-csrftoken"] = token();
+    if (event.detail.verb === "post") event.detail.parameters.csrfmiddlewaretoken = token();
+  });
   main.addEventListener("htmx:beforeRequest", (event) => {
     if (!page || event.target !== page.form) return;
     if (!complete()) return event.preventDefault();
@@ -347,13 +351,25 @@
       release();
     }
   });
-  main.addEventListener("htmx:sendError", () => { release(); window.say(WORDS.nothing); });
-  main.addEventListener("htmx:responseError", release);
+  main.addEventListener("htmx:sendError", (event) => {
+    release();
+    event.stopPropagation();
+    window.say(WORDS.nothing);
+  });
+  main.addEventListener("htmx:responseError", (event) => {
+    release();
+    if (event.detail.xhr.status !== 403) return;
+    event.stopPropagation();  // what 403 means here is said better than by the frame
+    window.say(WORDS.signedOut);
+  });
   main.addEventListener("htmx:beforeRequest", (event) => {
     // Whatever takes the item off the screen: what is not saved yet goes first.
     if (event.detail.target === main && page && event.target !== page.form) saveBeforeLeaving();
   });
-  main.addEventListener("htmx:afterSettle", (event) => { if (event.detail.target === main) begin(); else if ($("#start")) $("#start").focus(); });
+  main.addEventListener("htmx:afterSettle", (event) => {
+    if (event.detail.target === main) begin();
+    else if ($("#start") && !$("dialog[open]")) $("#start").focus();
+  });
   document.body.addEventListener("workbench:say", (event) => window.say(event.detail.value));
 
   function release() {

@@ -1,0 +1,239 @@
+"""Labelling in a browser, by keyboard: one item after another, drafts that survive, undo, skip, a lost network."""
+
+import re
+
+import pytest
+from django.urls import reverse
+from playwright.sync_api import Page, expect
+
+from annotate import tallies
+from annotate.models import Annotation, Assignment, Item
+from tests import factories
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def items(project) -> list[Item]:
+    sums = [factories.item(project, f"What is {n} + {n}?", (f"It is {2 * n}.", f"It is {3 * n}.")) for n in (1, 2, 3)]
+    tallies.add(project_id=project.pk, counts={"items": 3, "routed_human": 3})
+    Item.objects.filter(pk=sums[0].pk).update(priority=2.0)
+    Item.objects.filter(pk=sums[1].pk).update(priority=1.0)
+    return sums
+
+
+@pytest.fixture
+def bench(page: Page, live_server, signed_in, project, annotator, items) -> Page:
+    """The workbench with the first item on it."""
+    signed_in(annotator)
+    page.goto(live_server.url + reverse("label", args=[project.slug]))
+    expect(page.locator("#reading")).to_be_focused()
+    return page
+
+
+def press(page: Page, keys: str) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def shows(page: Page, prompt: str) -> None:
+    """The item is on the screen, named in the title, and keys go to it."""
+    expect(page.locator(".turn").last).to_contain_text(prompt)
+    expect(page).to_have_title(re.compile(re.escape(prompt)))
+    expect(page.locator("#reading")).to_be_focused()
+
+
+def chosen(page: Page, name: str):
+    return page.locator(f"input[name='{name}']:checked")
+
+
+def test_from_the_list_of_projects_one_key_starts_and_all_else_is_keys_too(
+    page: Page, live_server, signed_in, project, annotator, items
+):
+    signed_in(annotator)
+    page.goto(live_server.url)
+    page.keyboard.press("Enter")
+    shows(page, "What is 1 + 1?")
+    press(page, "2tq")
+    page.keyboard.press("y")
+    page.keyboard.press("c")
+    page.keyboard.type("The 5 is wrong, both by 2 and by taste")  # digits and letters in a text are no keys
+    expect(chosen(page, "answer-preference")).to_have_value("2")
+    page.keyboard.press("Enter")
+    shows(page, "What is 2 + 2?")
+    expect(page.locator("#announcer")).to_have_text("Kept. What is 2 + 2?")
+    expect(page.locator(".strip")).to_contain_text("1 today")
+    press(page, "b")
+    page.keyboard.press("Enter")
+    shows(page, "What is 3 + 3?")
+    press(page, "4")
+    page.keyboard.press("Enter")
+    expect(page.locator("#waiting")).to_contain_text("All done")
+    first, second, third = Annotation.objects.order_by("pk")
+    left, right = first.order
+    assert first.answers["preference"] == {"choice": "ab"[left], "strength": 2}
+    assert (first.answers["helpful"][left], first.answers["helpful"][right]) == (1, 1)
+    assert first.reason == "The 5 is wrong, both by 2 and by taste"
+    assert first.seconds is not None
+    assert second.answers["preference"] == {"choice": "both_bad"}
+    assert third.answers["preference"] == {"choice": "tie"}
+    assert set(Item.objects.values_list("state", flat=True)) == {"labelled"}
+
+
+def test_what_was_typed_is_there_again_after_leaving(bench: Page):
+    press(bench, "6w")
+    bench.keyboard.press("c")
+    bench.keyboard.type("half a thou")
+    expect(bench.locator("#saved")).to_have_text(re.compile("saved"))
+    bench.wait_for_function("document.querySelector('#saved').textContent.startsWith('saved ')")
+    bench.reload()
+    expect(chosen(bench, "answer-preference")).to_have_value("6")
+    expect(chosen(bench, "answer-helpful-0")).to_have_value("2")
+    expect(bench.locator("[name=reason]")).to_have_value("half a thou")
+
+
+def test_leaving_at_once_saves_what_was_just_pressed(bench: Page, project, live_server):
+    press(bench, "7")
+    bench.goto(live_server.url)  # before the draft was due
+    for _ in range(100):
+        if Assignment.objects.get().draft:
+            break
+        bench.wait_for_timeout(50)
+    bench.goto(live_server.url + reverse("label", args=[project.slug]))
+    expect(chosen(bench, "answer-preference")).to_have_value("7")
+
+
+def test_undo_brings_the_last_one_back_and_changes_it(bench: Page):
+    press(bench, "1")
+    bench.keyboard.press("Enter")
+    shows(bench, "What is 2 + 2?")
+    press(bench, "z")
+    shows(bench, "What is 1 + 1?")
+    expect(bench).to_have_url(re.compile(r"/label/\d+/$"))
+    expect(chosen(bench, "answer-preference")).to_have_value("1")
+    bench.reload()
+    shows(bench, "What is 1 + 1?")
+    press(bench, "7")
+    bench.keyboard.press("Enter")
+    shows(bench, "What is 2 + 2?")
+    expect(bench).to_have_url(re.compile(r"/label/$"))
+    old, new = Annotation.objects.order_by("revision")
+    assert new.replaces == old
+    assert {old.answers["preference"]["choice"], new.answers["preference"]["choice"]} == {"a", "b"}
+
+
+def test_skip_asks_why_without_leaving_the_keyboard(bench: Page):
+    press(bench, "x")
+    expect(bench.locator("[name=skip_reason]")).to_be_focused()
+    bench.keyboard.press("Escape")
+    expect(bench.locator("#skip")).to_be_hidden()
+    press(bench, "x")
+    bench.keyboard.type("not my field")
+    bench.keyboard.press("Enter")
+    shows(bench, "What is 2 + 2?")
+    assert Assignment.objects.get(state="skipped").skip_reason == "not my field"
+
+
+def test_enter_without_an_answer_says_what_is_missing_and_sends_nothing(bench: Page):
+    bench.keyboard.press("Enter")
+    expect(bench.locator("#problem")).to_have_text("“Which answer is better?” still needs an answer.")
+    expect(bench.locator("[name=answer-preference]").first).to_be_focused()
+    press(bench, "3")
+    expect(bench.locator("#problem")).to_be_empty()
+    assert not Annotation.objects.exists()
+
+
+def test_ratings_move_by_arrow_and_come_off_again(bench: Page, project):
+    press(bench, "r")
+    expect(chosen(bench, "answer-helpful-0")).to_have_value("4")
+    bench.keyboard.press("ArrowRight")
+    expect(chosen(bench, "answer-helpful-0")).to_have_value("5")
+    press(bench, "t")
+    expect(chosen(bench, "answer-helpful-0")).to_have_count(0)
+
+
+def test_a_lost_network_loses_nothing_and_sends_once(bench: Page, context):
+    context.set_offline(True)
+    press(bench, "2")
+    expect(bench.locator("#saved")).to_contain_text("not saved yet")
+    bench.keyboard.press("Enter")
+    expect(bench.locator("#toast")).to_contain_text("The network is away")
+    expect(chosen(bench, "answer-preference")).to_have_value("2")
+    context.set_offline(False)
+    bench.keyboard.press("Enter")
+    shows(bench, "What is 2 + 2?")
+    assert Annotation.objects.count() == 1
+
+
+def test_signed_out_meanwhile_one_signs_in_elsewhere_and_goes_on(bench: Page, context, signed_in, annotator):
+    press(bench, "5")
+    context.clear_cookies(name="sessionid")
+    bench.keyboard.press("Enter")
+    expect(bench.locator("#toast")).to_contain_text("signed out")
+    expect(chosen(bench, "answer-preference")).to_have_value("5")
+    signed_in(annotator)
+    token = bench.context.new_page()
+    token.goto(bench.url)  # any page: it brings the cookie that forms are checked with
+    bench.keyboard.press("Enter")
+    shows(bench, "What is 2 + 2?")
+    assert Annotation.objects.count() == 1
+
+
+def test_panels_open_and_close_by_key(bench: Page):
+    press(bench, "g")
+    expect(bench.locator("#guidelines")).to_contain_text("Be kind")
+    press(bench, "2")  # a key for the item does nothing behind a panel
+    press(bench, "g")
+    expect(bench.locator("#guidelines")).to_be_hidden()
+    bench.keyboard.press("?")
+    expect(bench.locator("#keys")).to_be_visible()
+    bench.keyboard.press("Escape")
+    expect(bench.locator("#keys")).to_be_hidden()
+    expect(chosen(bench, "answer-preference")).to_have_count(0)
+
+
+def test_the_page_that_waits_offers_new_work_by_itself(page: Page, live_server, signed_in, project, annotator):
+    signed_in(annotator)
+    page.clock.install()
+    page.goto(live_server.url + reverse("label", args=[project.slug]))
+    expect(page.locator("#waiting")).to_contain_text("There is nothing here yet")
+    factories.item(project, "At last?")
+    page.clock.fast_forward(16_000)
+    expect(page.locator("#start")).to_be_focused()
+    assert not Assignment.objects.exists()
+    page.clock.resume()
+    page.keyboard.press("Enter")
+    shows(page, "At last?")
+
+
+def test_a_page_in_use_keeps_its_lease_and_one_left_alone_does_not(
+    page: Page, live_server, signed_in, project, annotator
+):
+    signed_in(annotator)
+    factories.item(project)
+    page.clock.install()
+    page.goto(live_server.url + reverse("label", args=[project.slug]))
+    expect(page.locator("#reading")).to_be_focused()
+    sent = []
+    page.on("request", lambda request: sent.append(request.url) if request.url.endswith("/draft/") else None)
+    page.clock.run_for(150_000)
+    assert sent == []  # nobody is there
+    with page.expect_response("**/draft/") as response:
+        page.keyboard.press("j")
+        page.clock.run_for(2_000)
+    assert response.value.json() == {"saved": True, "held": True}
+    assert Assignment.objects.get().active_seconds < 70  # idle time is not counted
+
+
+@pytest.mark.parametrize(("width", "height"), [(360, 640), (1280, 720), (1920, 1080)])
+def test_everything_is_in_reach_at_any_width(bench: Page, width, height):
+    bench.set_viewport_size({"width": width, "height": height})
+    wide = bench.evaluate("document.documentElement.scrollWidth")
+    assert wide <= width
+    for selector in (".scale label", ".submit", "[data-skip]"):
+        box = bench.locator(selector).first.bounding_box()
+        assert box["x"] >= 0
+        assert box["y"] + box["height"] <= height
+    bench.locator(".scale label").nth(2).click()
+    bench.locator(".submit").click()
+    shows(bench, "What is 2 + 2?")
