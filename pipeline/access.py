@@ -8,7 +8,7 @@ from django.http import Http404
 
 from annotate.access import managed_project, reviewed_project
 from annotate.models import Project, User
-from pipeline.models import Loop, ModelVersion, Run
+from pipeline.models import Judge, Loop, ModelVersion, Run, Snapshot
 
 
 def run_of(project: Project, pk: int) -> Run:
@@ -54,3 +54,37 @@ def managed_loop(user: User, slug: str, pk: int) -> Loop:
     if loop is None:
         raise Http404("No such loop.")
     return loop
+
+
+def judge_of(project: Project, pk: int) -> Judge:
+    judge = Judge.objects.filter(project=project, pk=pk).select_related("project", "rater", "model_version").first()
+    if judge is None:
+        raise Http404("No such judge.")
+    return judge
+
+
+def seen_judge(user: User, slug: str, pk: int) -> Judge:
+    """A judge of a project that the user manages or reviews. Raises Http404."""
+    return judge_of(reviewed_project(user, slug), pk)
+
+
+def managed_judge(user: User, slug: str, pk: int) -> Judge:
+    """A judge of a project that the user manages. Raises Http404."""
+    return judge_of(managed_project(user, slug), pk)
+
+
+def snapshot_of(project: Project, pk: int) -> Snapshot:
+    snapshot = Snapshot.objects.filter(project=project, pk=pk).select_related("project", "created_by").first()
+    if snapshot is None:
+        raise Http404("No such snapshot.")
+    return snapshot
+
+
+def seen_snapshot(user: User, slug: str, pk: int) -> Snapshot:
+    """A snapshot of a project that the user manages or reviews. Raises Http404."""
+    return snapshot_of(reviewed_project(user, slug), pk)
+
+
+def managed_snapshot(user: User, slug: str, pk: int) -> Snapshot:
+    """A snapshot of a project that the user manages. Raises Http404."""
+    return snapshot_of(managed_project(user, slug), pk)

@@ -4,6 +4,7 @@ from celery import shared_task
 
 from annotate.models import Project
 from pipeline import launcher, loops, routing, runs, shutdown
+from pipeline.datasets import cuts
 from pipeline.judging.asking import judge_items
 from pipeline.judging.calls import judges_due
 from pipeline.models import Judge
@@ -22,6 +23,8 @@ def wake() -> None:
         route_project.delay(project_id)
     for judge_id in judges_due():
         judge_items_task.delay(judge_id)
+    for cut_id in cuts.due():
+        cuts.ask_worker(cut_id)
 
 
 @shared_task
@@ -40,12 +43,18 @@ def route_project(project_id: int) -> None:
 
 
 @shared_task
-def judge_items_task(judge_id: int) -> None:
-    """Let a judge answer what is due, unless another worker asks it."""
+def judge_items_task(judge_id: int, again: bool = False) -> None:
+    """Let a judge answer what is due, unless another worker asks it; `again` asks one that rests or has stopped."""
     judge = Judge.objects.filter(pk=judge_id).select_related("project").first()
     if judge is not None:
         with shutdown.noticing_signals() as asked_to_go:
-            judge_items(judge=judge, seconds=JUDGE_SECONDS, stop=asked_to_go)
+            judge_items(judge=judge, seconds=JUDGE_SECONDS, again=again, stop=asked_to_go)
+
+
+@shared_task
+def cut_snapshot_task(cut_id: int) -> None:
+    """Cut a snapshot that was asked for, unless another worker has it."""
+    cuts.run(cut_id)
 
 
 @shared_task

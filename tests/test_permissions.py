@@ -78,6 +78,23 @@ PAGES = {
     "people_invite": Page(None, MANAGERS, "slug"),
     "people_role": Page(None, MANAGERS, "membership"),
     "invitation_withdraw": Page(None, MANAGERS, "invitation"),
+    "item_pipeline": Page(REVIEWERS, thing="item"),
+    "judges": Page(REVIEWERS, thing="slug"),
+    "judge_new": Page(MANAGERS, MANAGERS, "slug"),
+    "judge": Page(REVIEWERS, thing="judge"),
+    "judge_live": Page(REVIEWERS, thing="judge"),
+    "judge_edit": Page(MANAGERS, MANAGERS, "judge"),
+    "judge_switch": Page(None, MANAGERS, "judge"),
+    "judge_try": Page(None, MANAGERS, "judge"),
+    "judge_ask": Page(None, MANAGERS, "judge"),
+    "routing": Page(REVIEWERS, thing="slug"),
+    "routing_live": Page(REVIEWERS, thing="slug"),
+    "routing_now": Page(None, MANAGERS, "slug"),
+    "datasets": Page(REVIEWERS, MANAGERS, "slug"),
+    "datasets_table": Page(REVIEWERS, thing="slug"),
+    "snapshot": Page(REVIEWERS, thing="snapshot"),
+    "snapshot_zip": Page(MANAGERS, thing="snapshot"),
+    "snapshot_file": Page(MANAGERS, thing="snapshot"),
 }
 
 

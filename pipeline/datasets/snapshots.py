@@ -177,6 +177,11 @@ def folder_of(snapshot: Snapshot) -> Path:
     return Path(site.ARTIFACTS_URL).absolute() / snapshot.folder
 
 
+def format_of(snapshot: Snapshot) -> str:
+    """The name of the format it was written in."""
+    return checked(snapshot.settings).format
+
+
 def existing(snapshot: Snapshot, name: str) -> Path:
     path = folder_of(snapshot) / name
     if not path.exists():
@@ -189,7 +194,7 @@ def existing(snapshot: Snapshot, name: str) -> Path:
 
 def snapshot_file(snapshot: Snapshot, split: str) -> Path:
     """The pairs of a split as JSONL, for training. Raises SnapshotError where the files are gone."""
-    return existing(snapshot, f"{snapshot.settings['format']}/{split}.jsonl")
+    return existing(snapshot, f"{format_of(snapshot)}/{split}.jsonl")
 
 
 def prompts_file(snapshot: Snapshot, split: str) -> Path:
@@ -199,12 +204,12 @@ def prompts_file(snapshot: Snapshot, split: str) -> Path:
 
 def format_folder(snapshot: Snapshot) -> Path:
     """The folder that `datasets.load_dataset` reads. Raises SnapshotError where the files are gone."""
-    return existing(snapshot, snapshot.settings["format"])
+    return existing(snapshot, format_of(snapshot))
 
 
 def read_card(snapshot: Snapshot) -> str:
     """The dataset card's text, without its YAML head."""
-    text = existing(snapshot, f"{snapshot.settings['format']}/README.md").read_text(encoding="utf-8")
+    text = existing(snapshot, f"{format_of(snapshot)}/README.md").read_text(encoding="utf-8")
     return text.split("\n---\n", 1)[-1].strip()
 
 

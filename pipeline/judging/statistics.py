@@ -1,7 +1,7 @@
 """What a judge's page shows, each a bounded number of queries over a bounded number of rows."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db.models import Count
@@ -15,20 +15,26 @@ NEWEST = 20_000  # calls looked at for consistency: what the judge is like now, 
 SPOKEN = frozenset({"a", "b", "tie"})
 
 
-def states(judge: Judge) -> dict[str, int]:
-    """How many calls are in each state."""
-    counted = JudgeCall.objects.filter(judge=judge).values_list("state").annotate(n=Count("pk")).order_by()
-    return {state: 0 for state, _ in JudgeCall.STATES} | dict(counted)
+def states(judges: Sequence[Judge]) -> dict[int, dict[str, int]]:
+    """Judge → how many of its calls are in each state."""
+    counts = {judge.pk: dict.fromkeys((state for state, _ in JudgeCall.STATES), 0) for judge in judges}
+    counted = JudgeCall.objects.filter(judge__in=judges).values("judge_id", "state").annotate(n=Count("pk"))
+    for row in counted.order_by():
+        counts[row["judge_id"]][row["state"]] = row["n"]
+    return counts
 
 
-def consistency(judge: Judge) -> dict[str, Any]:
-    """How often the judge says the same in both orders, and which place it favours."""
-    newest = JudgeCall.objects.filter(judge=judge, state=JudgeCall.ANSWERED).order_by("-id")
-    return consistency_of(newest.values_list("item_id", "order_key", "choice")[:NEWEST])
+def consistencies(judges: Sequence[Judge]) -> dict[int, dict[str, Any]]:
+    """Judge → how often it says the same in both orders, and which place it favours, from their newest answers."""
+    newest = JudgeCall.objects.filter(judge__in=judges, state=JudgeCall.ANSWERED).order_by("-id")
+    answers: dict[int, list[tuple[int, str, str]]] = {judge.pk: [] for judge in judges}
+    for judge, item, order, choice in newest.values_list("judge_id", "item_id", "order_key", "choice")[:NEWEST]:
+        answers[judge].append((item, order, choice))
+    return {judge: consistency_of(given) for judge, given in answers.items()}
 
 
 def consistency_of(answers: Iterable[tuple[int, str, str]]) -> dict[str, Any]:
-    """The same from (item, order, choice in stored order): {"n", "share", "low", "high", "first"}.
+    """What one judge's answers, (item, order, choice in stored order), say: {"n", "share", "low", "high", "first"}.
 
     `share` is of items asked in both orders whose choice was the same, with its 95% interval; `first` the share of
     decided answers that named what stood first: far from ½ means that the place decides.
@@ -56,10 +62,13 @@ def consistency_of(answers: Iterable[tuple[int, str, str]]) -> dict[str, Any]:
     }
 
 
-def agreement(judge: Judge) -> Mapping[str, Any] | None:
+UNKNOWN = {"share": None, "low": None, "high": None, "items": 0}
+
+
+def agreement(judge: Judge) -> Mapping[str, Any]:
     """How often it says what people say, as the project has last computed it: {"share", "low", "high", "items"}."""
     kept = judge.project.agreement.get("judges", [])
-    return next((row for row in kept if row["name"] == judge.rater.name), None)
+    return next((row for row in kept if row["name"] == judge.rater.name), UNKNOWN)
 
 
 def newest_calls(judge: Judge, items: int = 25) -> list[dict[str, Any]]:

@@ -33,6 +33,11 @@ class FixedShare:
         return 100 - self.judge - self.both
 
     @property
+    def not_judge(self) -> int:
+        """What goes to people, alone or together with the judge."""
+        return 100 - self.judge
+
+    @property
     def version(self) -> str:
         return f"1/people-{self.people}/judge-{self.judge}/both-{self.both}" if self.has_judge else "1/no-judge"
 

@@ -1,0 +1,23 @@
+"""What a person may ask of a snapshot."""
+
+from django import forms
+
+SOURCE_WORDS = [
+    ("all", "all labels, whoever decided"),
+    ("human", "only labels that people decided"),
+    ("judge", "only labels that judges decided"),
+]
+
+
+class CutForm(forms.Form):
+    """Which labels go into a snapshot."""
+
+    source = forms.ChoiceField(choices=SOURCE_WORDS, label="Labels")
+    min_probability = forms.FloatField(
+        min_value=0.5,
+        max_value=1,
+        initial=0.5,
+        label="Least probability",
+        widget=forms.NumberInput(attrs={"step": "any"}),
+        help_text="That the better answer is the better one. One vote gives 0.67, two that agree 0.75.",
+    )
