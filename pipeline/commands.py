@@ -20,7 +20,8 @@ from pipeline.models import ModelVersion, Run, Snapshot
 from pipeline.prompts import PromptError
 
 LOOK = 1.0  # seconds between looks at a run that a worker drives
-PACE = 3.0  # seconds between two lines of progress
+PACE = 3.0  # seconds at least between two lines of progress
+SILENCE = 20.0  # seconds at most
 TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -96,7 +97,7 @@ class RunCommand(JsonCommand):
 
     def wait_for(self, run: Run) -> None:
         """Bring the run to its end, here or by watching a worker. Raises Failed or LeftAlone."""
-        self.said_at, self.line = 0.0, ""
+        self.said_at, self.news = 0.0, ("", 0)
         with shutdown.noticing_signals(over=True) as asked_to_go:
             while not run.ended:
                 launcher.drive(run.pk, stop=asked_to_go, report=self.report)
@@ -111,11 +112,11 @@ class RunCommand(JsonCommand):
             raise Failed(run.traceback.strip() or run.message, facts(run))
 
     def report(self, run: Run) -> None:
-        """A line of progress, if there is news and the last line is a while ago."""
-        line = progress_line(run)
-        if line != self.line and time.monotonic() - self.said_at >= PACE:
-            self.say(line)
-            self.line, self.said_at = line, time.monotonic()
+        """A line of progress: soon after news, and every now and then without any."""
+        news, since = (run.progress.get("stage", ""), run.step), time.monotonic() - self.said_at
+        if since >= SILENCE or (news != self.news and since >= PACE):
+            self.say(progress_line(run))
+            self.news, self.said_at = news, time.monotonic()
 
 
 def progress_line(run: Run) -> str:

@@ -9,7 +9,6 @@ import json
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +98,7 @@ def create_run(
     run.folder = str(new_folder(run.pk))
     run.save(update_fields=["folder"])
     write_json(Path(run.folder) / "run.json", specification(run))
-    transaction.on_commit(partial(ask_worker, run.pk), robust=True)
+    ask_on_commit(run.pk)
     return run
 
 
@@ -146,6 +145,15 @@ def specification(run: Run) -> dict[str, Any]:
 def ask_worker(run_id: int, *, queue: str = "training") -> None:
     """Send a message that this run is due. It may be lost or doubled: `due` finds the run again."""
     current_app.send_task("pipeline.tasks.drive_run", [run_id], queue=queue, retry=False)
+
+
+def ask_on_commit(run_id: int, *, queue: str = "training") -> None:
+    """Ask a worker once the transaction stands. A broker that is away is logged, and no reason to fail."""
+
+    def ask() -> None:
+        ask_worker(run_id, queue=queue)
+
+    transaction.on_commit(ask, robust=True)
 
 
 def abandoned(moment: datetime) -> Q:
@@ -313,7 +321,7 @@ def end_cancelled(*, run: Run) -> None:
 def requeue(*, run: Run) -> None:
     """The watcher has to go: the run waits for the next worker. Raises LostWatch."""
     change(run, state=Run.QUEUED, watcher="", heartbeat=None, asked_at=timezone.now())
-    transaction.on_commit(partial(ask_worker, run.pk), robust=True)
+    ask_on_commit(run.pk)
 
 
 def let_go(*, run: Run) -> None:
@@ -333,7 +341,7 @@ def cancel(*, run: Run) -> None:
         raise RunError(f"Run {run.pk} has ended already.")
     if mine.filter(abandoned(timezone.now())).exists():
         for queue in ("training", "default"):  # whoever is there: stopping is short
-            transaction.on_commit(partial(ask_worker, run.pk, queue=queue), robust=True)
+            ask_on_commit(run.pk, queue=queue)
 
 
 @transaction.atomic
@@ -353,4 +361,4 @@ def resume(*, run: Run) -> None:
     )
     if not queued:
         raise RunError(f"Run {run.pk} cannot be resumed: only one that failed, crashed or was stopped can.")
-    transaction.on_commit(partial(ask_worker, run.pk), robust=True)
+    ask_on_commit(run.pk)

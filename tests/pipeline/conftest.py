@@ -2,6 +2,7 @@
 
 import pytest
 
+from annotate.importing import take_in
 from annotate.models import Item
 from pipeline import runs
 from pipeline.judging import asking, settling, setup
@@ -64,3 +65,28 @@ def make_run():
 def tiny_model(tmp_path_factory):
     """The folder of a tiny policy. Do not write into it."""
     return tiny_models.make_policy(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def label_pairs():
+    """Give a project labelled pairs of one person: the answer that says yes is the better one."""
+
+    def label(project, count, start=0, kind="human", rater="mira"):
+        vote = {"rater": rater, "kind": kind, "answers": {"preference": {"choice": "a", "strength": 2}}}
+        take_in(
+            project=project,
+            items=[
+                {
+                    "id": f"pair-{number}",
+                    "prompt": [{"role": "user", "content": f"Question {number}?"}],
+                    "responses": [
+                        {"model": "good", "messages": [{"role": "assistant", "content": "yes" + "." * (number % 3)}]},
+                        {"model": "bad", "messages": [{"role": "assistant", "content": "no" + "." * (number % 4)}]},
+                    ],
+                    "annotations": [vote],
+                }
+                for number in range(start, start + count)
+            ],
+        )
+
+    return label
