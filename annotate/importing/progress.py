@@ -17,6 +17,7 @@ from django.conf import settings
 from annotate.importing.errors import ImportStopped
 
 EVERY = 0.5  # seconds between two writes
+LITTLE = 1.0  # seconds of work that say nothing about the rest
 CHECKING, WRITING = "checking", "writing"
 
 
@@ -32,8 +33,10 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """Until the end of this stage, at the pace so far; None as long as there is no pace."""
-        return self.seconds * (self.total - self.done) / self.done if self.done else None
+        """Until the end of this stage, at the pace so far; None as long as that says little."""
+        if not self.done or self.seconds < LITTLE:
+            return None
+        return self.seconds * (self.total - self.done) / self.done
 
 
 def folder() -> Path:

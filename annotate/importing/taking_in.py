@@ -79,6 +79,7 @@ def take_in_rows(
     """As `take_in`, for rows that know their numbers; `written` is told the count after each batch."""
     wait_for_other_imports(project)
     intake, total, count, asked = Intake(project, source, is_sample), TakenIn(), 0, asked_in(project)
+    written(0)
     with tallies.held_back():
         for batch in batches(checked(row, asked) for row in rows):
             total = total.plus(write_batch(intake, batch))
