@@ -89,7 +89,7 @@ def run(project, make_run, monkeypatch):
 
 @pytest.fixture
 def beside():
-    """Run a function in a thread beside the test; what it raises fails the test, and it has ended when the test has."""
+    """Run a function in a thread beside the test; what it raises fails the test, which waits for its end."""
     threads, errors = [], []
 
     def start(function, *arguments, **named):

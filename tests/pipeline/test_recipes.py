@@ -25,6 +25,10 @@ def reward_model(project, base):
     )
 
 
+def rows_of(given):
+    return [json.loads(line) for line in Path(given["path"]).read_text(encoding="utf-8").splitlines()]
+
+
 def started(recipe, project, **more):
     return recipe(project=project, by=None, config={}, **more)
 
@@ -62,10 +66,8 @@ def test_a_reward_model_is_trained_on_the_training_split_and_watched_on_another(
     train, held_out = run.inputs["train"], run.inputs["eval"]
     assert (train["rows"], held_out["rows"]) == (snapshot.counts["train"], snapshot.counts["validation"])
     assert train["sha256"] == hash_file(train["path"])
-    prompts = [
-        {json.loads(line)["prompt"][0]["content"] for line in Path(item["path"]).open()} for item in (train, held_out)
-    ]
-    assert prompts[0] & prompts[1] == set()
+    learnt, watched = ({row["prompt"][0]["content"] for row in rows_of(item)} for item in (train, held_out))
+    assert learnt & watched == set()
     assert list(run.models_used.all()) == [base]
 
 
@@ -100,7 +102,7 @@ def test_ppo_gets_prompts_a_policy_and_a_reward_model(project, base, reward_mode
 def test_generating_keeps_its_prompts(project, base):
     prompts = [{"id": "p1", "prompt": [{"role": "user", "content": "Why?"}], "tags": ["x"]}]
     run = recipes.generate(project=project, prompts=prompts, by=None, config={})
-    assert [json.loads(line) for line in Path(run.inputs["prompts"]["path"]).open()] == prompts
+    assert rows_of(run.inputs["prompts"]) == prompts
     assert run.inputs["model"]["model"] == base.pk
 
 

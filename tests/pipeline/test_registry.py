@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import queries, registry
-from pipeline.ml.records import hash_folder, write_json
+from pipeline.ml.records import hash_file, hash_folder, write_json
 from pipeline.models import ModelVersion, Run
 from tests import factories
 from tests.pipeline import stand_ins
@@ -38,17 +38,12 @@ def finished(project, base, make_run):
         (model / "config.json").write_text(json.dumps({"run": run.pk}))
         (model / "model.safetensors").write_bytes(b"weights")
         files = {
-            f"model/{file.name}": {"bytes": file.stat().st_size, "sha256": sha256(file)} for file in model.iterdir()
+            f"model/{file.name}": {"bytes": file.stat().st_size, "sha256": hash_file(file)} for file in model.iterdir()
         }
         write_json(
             Path(run.folder) / "manifest.json", {"files": {**files, "result.json": {"bytes": 2, "sha256": "x"}}}
         )
         return run
-
-    def sha256(file):
-        from pipeline.ml.records import hash_file
-
-        return hash_file(file)
 
     return make
 
