@@ -264,9 +264,9 @@ class RunFolder:
             return
         write_json(self.path / "result.json", result)
         self.events.done(result)
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
         files = {name: {"bytes": size, "sha256": digest} for name, size, digest in self._files()}
         write_json(self.path / "manifest.json", {"files": files, "versions": package_versions()})
+        shutil.rmtree(self.checkpoints, ignore_errors=True)  # not before: a kill in between would cost the whole run
 
     def is_complete(self) -> bool:
         """Is the manifest, which is written last, there?"""
@@ -275,7 +275,7 @@ class RunFolder:
     def _files(self) -> Iterator[tuple[str, int, str]]:
         for file in sorted(item for item in self.path.rglob("*") if item.is_file()):
             name = file.relative_to(self.path).as_posix()
-            if name not in NOT_IN_MANIFEST and not name.endswith(".tmp"):
+            if name not in NOT_IN_MANIFEST and not name.startswith("checkpoints/") and not name.endswith(".tmp"):
                 yield name, file.stat().st_size, hash_file(file)
 
 
