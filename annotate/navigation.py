@@ -18,7 +18,10 @@ PROJECT_PAGES = [
     ("runs", "Runs", access.REVIEWERS, ("run", "train", "generate")),
     ("models", "Models", access.REVIEWERS, ("model",)),
     ("loops", "Loops", access.MANAGERS, ("loop",)),
+    ("people", "People", access.MANAGERS, ("people",)),
+    ("project_settings", "Settings", access.MANAGERS, ("project_settings",)),
 ]
+NAMES = {name for name, *_ in PROJECT_PAGES}
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
@@ -34,7 +37,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     project, role = opened
     here = match.url_name or ""
     links = [
-        {"name": name, "words": words, "here": here.startswith(starts)}
+        {"name": name, "words": words, "here": here == name or (here.startswith(starts) and here not in NAMES)}
         for name, words, roles, starts in PROJECT_PAGES
         if role in roles
     ]
