@@ -1,7 +1,7 @@
 """The native item row: what it must hold, checked and brought to one form.
 
 A row is one JSON object with `prompt`, `responses`, and optionally `id`, `tags`, `metadata`, `annotations`
-(docs/reference/native-item-file.md). Every other format is first mapped onto it, so this is the only place that
+(docs/reference/files.md). Every other format is first mapped onto it, so this is the only place that
 decides what an item is. Nothing here reads or writes the database.
 """
 

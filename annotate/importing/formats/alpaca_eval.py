@@ -54,8 +54,8 @@ ALPACA_EVAL = Format(
     name="alpaca-eval",
     title="AlpacaEval",
     about=(
-        "“preference” comes in as a label by the judge under “annotator”: below 1.5 the first output, above it the "
-        "second, exactly 1.5 a tie. The distance from 1.5, brought to 0 … 1, is the judge's confidence."
+        "“preference” comes in as an annotation by the judge under “annotator”: below 1.5 the first output, above it "
+        "the second, exactly 1.5 a tie. The distance from 1.5, brought to 0 … 1, is the judge's confidence."
     ),
     reads=JSON,
     matches=matches,

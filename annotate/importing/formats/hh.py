@@ -43,8 +43,8 @@ HH = Format(
     title="HH transcripts",
     about=(
         "Each row's “chosen” and “rejected” are conversations (Human: … Assistant: …). What both share is the prompt. "
-        f"The choice comes in as a label by the person “{RATER}”; the two answers are stored in an order drawn from "
-        "their content."
+        f"The choice comes in as an annotation by the person “{RATER}”; the two answers are stored in an order drawn "
+        "from their content."
     ),
     reads=JSON,
     matches=matches,

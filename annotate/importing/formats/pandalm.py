@@ -77,9 +77,9 @@ PANDALM = Format(
     name="pandalm",
     title="PandaLM",
     about=(
-        "Labels of “annotator1”, “annotator2” … come in as labels by people of these names, those under “judges” as "
-        "labels by judges, with their reasons and their own reference answers. 1 is the first response, 2 the second, "
-        "0 a tie."
+        "Labels of “annotator1”, “annotator2” … come in as annotations by people of these names, those under “judges” "
+        "as annotations by judges, with their reasons and their own reference answers. 1 is the first response, 2 the "
+        "second, 0 a tie."
     ),
     reads=JSON,
     matches=matches,

@@ -175,7 +175,7 @@ def choice_of(text: str, models: list[str]) -> str:
 
 ABOUT = (
     "Say below which column holds what; columns that you keep as metadata stay with the item. A choice (a, b, tie; "
-    f"1, 2, 0; or a model's name) comes in as a label by the person in “who chose”, or by “{RATER}”."
+    f"1, 2, 0; or a model's name) comes in as an annotation by the person in “who chose”, or by “{RATER}”."
 )
 TABLE = Format(
     name="csv",

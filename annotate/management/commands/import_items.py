@@ -71,7 +71,7 @@ class Command(JsonCommand):
     def in_words(self, result: dict[str, Any]) -> str:
         return (
             f"{result['file']} ({result['format']}), {result['rows']:,} rows: {result['items_created']:,} new items, "
-            f"{result['items_existing']:,} there before; {result['annotations_created']:,} new labels, "
+            f"{result['items_existing']:,} there before; {result['annotations_created']:,} new annotations, "
             f"{result['annotations_existing']:,} there before."
         )
 

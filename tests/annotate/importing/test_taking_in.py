@@ -1,12 +1,16 @@
 """Items into the database: everything or nothing, and nothing twice."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 
 from annotate import submitting, tallies
 from annotate.importing import RowError, TakenIn, take_in
 from annotate.importing import taking_in as module
 from annotate.models import Annotation, Change, Import, Item, Label, Rater, Response
+from tests import factories
 
 pytestmark = pytest.mark.django_db
 
@@ -92,8 +96,6 @@ def test_new_annotations_reach_an_item_that_is_there(project):
 
 
 def test_other_projects_may_have_the_same_items(project, admin):
-    from tests import factories
-
     other = factories.project(by=admin, name="Other")
     take_in(project=project, items=[ROW])
 
@@ -172,3 +174,22 @@ def test_edits_of_one_annotation_come_back_as_a_chain(project):
     old, new = Annotation.objects.order_by("revision")
     assert (new.replaces, new.answers["preference"]["choice"]) == (old, "b")
     assert Label.objects.get().value == "b"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_imports_of_the_same_items_at_once_add_them_once(project):
+    rows = [simple(n, annotations=[{"rater": "mira", "answers": {"preference": {"choice": "a"}}}]) for n in range(40)]
+    begin = Barrier(2)
+
+    def import_all(_):
+        begin.wait()
+        try:
+            return take_in(project=project, items=rows)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = sorted(pool.map(import_all, range(2)), key=lambda taken: taken.items_created)
+
+    assert outcomes == [TakenIn(0, 40, 0, 40), TakenIn(40, 0, 40, 0)]
+    assert tallies.read(project.pk)["items"] == 40
