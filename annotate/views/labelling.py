@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate import access, presenting, queue, tallies
@@ -27,6 +28,7 @@ NOT_COUNTED = (
 # --- What is shown --------------------------------------------------------------------------------------------
 
 
+@never_cache
 @require_safe
 def label(request: HttpRequest, slug: str) -> HttpResponse:
     """The item that the user holds, or the next one, or why there is none."""
@@ -34,6 +36,7 @@ def label(request: HttpRequest, slug: str) -> HttpResponse:
     return show_next(request, access.project(user, slug))
 
 
+@never_cache
 @require_safe
 def again(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """One of the user's own items once more, with its answers filled in; a submit makes a revision."""

@@ -8,7 +8,7 @@
   const RETRY = 5000;      // milliseconds until a draft that could not be saved is sent again
   const WORDS = {
     saving: "saving…", now: "saved just now", seconds: (n) => `saved ${n} s ago`, minutes: (n) => `saved ${n} min ago`,
-    unsaved: "not saved yet: no connection, trying again", signedOut: "You are signed out. Sign in in another tab, then go on here: nothing is lost.",
+    unsaved: "not saved, trying again", signedOut: "You are signed out. Sign in in another tab, then go on here: nothing is lost.",
     lost: "Your time with this item ran out and somebody else has it now. Finish it if you like: it is kept, but may not count.",
     missing: (title) => `“${title}” still needs an answer.`,
     nothing: "The network is away. Your answer stays here; press Enter to send it again.",
@@ -73,20 +73,25 @@
     try {
       const response = await fetch(here.form.dataset.draft, draftRequest(here));
       if (here !== page) return;
-      if (response.redirected || response.status === 403) throw new Error(WORDS.signedOut);
-      if (!response.ok) throw new Error(`${response.status}`);
+      if (response.redirected || response.status === 403) warn(here, WORDS.signedOut);
+      if (response.redirected || !response.ok) throw new TypeError("not saved");
       heard(here, await response.json());
-    } catch (error) {
+    } catch {
       if (here !== page) return;
+      here.sending = false;
       here.dirty = true;
       setState("unsaved");
-      if (error.message === WORDS.signedOut) window.say(WORDS.signedOut);
-      here.sending = false;
       later(RETRY);
       return;
     }
     here.sending = false;
     if (here.dirty) later(DEBOUNCE);
+  }
+
+  // Said once for each item, however often it happens.
+  function warn(here, words) {
+    if (here.warned !== words) window.say(words);
+    here.warned = words;
   }
 
   function draftRequest(here) {
@@ -101,10 +106,7 @@
   function heard(here, answer) {
     here.savedAt = Date.now();
     setState("saved");
-    if (!answer.held && !here.warned) {
-      here.warned = true;
-      window.say(WORDS.lost);
-    }
+    if (!answer.held) warn(here, WORDS.lost);
   }
 
   function saveBeforeLeaving() {
@@ -271,6 +273,7 @@
     if (event.target.closest("a, summary, button")) return;
     const start = $("#start");
     event.preventDefault();
+    if (event.repeat) return;  // a key held down submits one item, not two
     if (start) start.click();
     else submit();
   }
@@ -282,7 +285,7 @@
       $("#reading").focus({ preventScroll: true });
     } else if (event.key === "Enter" && !event.shiftKey && event.target.name === "reason") {
       event.preventDefault();
-      submit();
+      if (!event.repeat) submit();
     }
   }
 

@@ -1,5 +1,6 @@
 """The workbench over HTTP: one item, its draft, submit and next, skip, undo, and why there is nothing."""
 
+import gzip
 import re
 from datetime import timedelta
 
@@ -353,8 +354,10 @@ def test_submit_and_next_take_as_many_statements_whatever_is_there(client, proje
     assert counts[0] == counts[1]
 
 
-def test_the_page_is_light(client, project, item):
-    import gzip
+def test_going_back_in_the_browser_asks_the_server(client, project, item):
+    assert "no-store" in client.get(address(project))["Cache-Control"]
 
+
+def test_the_page_is_light(client, project, item):
     page = client.get(address(project)).content
     assert len(gzip.compress(page)) < 10_000

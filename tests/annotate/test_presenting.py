@@ -8,6 +8,8 @@ from annotate import presenting
 from annotate.models import Item, Question, Response
 from annotate.questions import AnswerError
 
+pytestmark = pytest.mark.database_free
+
 SCALE = {"points": 7, "tie": True, "both_bad": True, "unsure": False, "reasons": []}
 BETTER = Question(name="preference", kind="preference", title="Which is better?", config=SCALE)
 HELPFUL = Question(

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection, connections
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from annotate import queue, slots, tallies, tasks
@@ -260,8 +261,6 @@ def test_the_candidate_is_found_by_the_queues_index(project, annotator):
 
 
 def statements(user, project) -> int:
-    from django.test.utils import CaptureQueriesContext
-
     with CaptureQueriesContext(connection) as captured:
         assert take(user, project) is not None
     return len(captured)

@@ -155,7 +155,7 @@ def test_ratings_move_by_arrow_and_come_off_again(bench: Page, project):
 def test_a_lost_network_loses_nothing_and_sends_once(bench: Page, context):
     context.set_offline(True)
     press(bench, "2")
-    expect(bench.locator("#saved")).to_contain_text("not saved yet")
+    expect(bench.locator("#saved")).to_contain_text("not saved")
     bench.keyboard.press("Enter")
     expect(bench.locator("#toast")).to_contain_text("The network is away")
     expect(chosen(bench, "answer-preference")).to_have_value("2")
