@@ -16,13 +16,18 @@ CHUNK = 1024 * 1024  # bytes
 EPOCH = (1980, 1, 1, 0, 0, 0)  # one date for all files, so that the same snapshot makes the same ZIP
 
 
+def check_out(out: Path) -> None:
+    """Raise SnapshotError where a folder holds something already, or is none."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SnapshotError(f"{out} is not empty: name a folder that is, or that does not exist yet.")
+
+
 def export_snapshot(*, snapshot: Snapshot, out: Path) -> list[str]:
     """Copy a snapshot's dataset to `out`, whole or not at all; returns the names of the files.
 
     Raises SnapshotError where `out` holds something already, or cannot be written.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SnapshotError(f"{out} is not empty: name a folder that is, or that does not exist yet.")
+    check_out(out)
     source = format_folder(snapshot)
     unfinished = out.absolute().parent / f".{out.name}-{secrets.token_hex(6)}"
     try:

@@ -8,7 +8,6 @@ from django.http import FileResponse, Http404, HttpRequest, HttpResponse, Stream
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
-from django_htmx.http import HttpResponseStopPolling
 
 from annotate.access import MANAGER, managed_project, reviewed_project, role_in, signed_in
 from annotate.models import Project
@@ -55,22 +54,20 @@ def after_cut(request: HttpRequest, project: Project, made: Snapshot | SnapshotC
 def listing(project: Project) -> dict[str, Any]:
     unfinished = SnapshotCut.objects.filter(project=project).exclude(state=SnapshotCut.DONE)
     found = Snapshot.objects.filter(project=project).select_related("created_by").prefetch_related("models")
+    newest = list(unfinished[:5])
     return {
         "project": project,
         "snapshots": found[:SHOWN_SNAPSHOTS],
-        "cuts": list(unfinished.select_related("created_by")[:5]),
+        "cuts": newest,
+        "cutting": any(cut.state != SnapshotCut.FAILED for cut in newest),
         "splits": SPLITS,
     }
 
 
 @require_safe
 def table(request: HttpRequest, slug: str) -> HttpResponse:
-    """The list, for the page's poll; 286 once nothing is being cut."""
-    context = listing(reviewed_project(signed_in(request), slug))
-    response = render(request, "pipeline/_datasets.html", context)
-    if not any(cut.state in (SnapshotCut.QUEUED, SnapshotCut.RUNNING) for cut in context["cuts"]):
-        response.status_code = HttpResponseStopPolling.status_code
-    return response
+    """The list alone, for its poll; it asks again only while a snapshot is being cut."""
+    return render(request, "pipeline/_datasets.html", listing(reviewed_project(signed_in(request), slug)))
 
 
 @require_safe
