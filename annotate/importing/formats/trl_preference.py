@@ -71,8 +71,8 @@ TRL_PREFERENCE = Format(
     title="TRL preference",
     about=(
         "“chosen” and “rejected”, as texts or as lists of messages; the prompt stands under “prompt” or is what both "
-        f"share at the start. The choice comes in as an annotation by the person “{RATER}”; the two answers are stored "
-        "in an order drawn from their content."
+        f"share at the start. The choice comes in as an annotation by the person “{RATER}”; the two answers are "
+        "stored in an order drawn from their content."
     ),
     reads=JSON,
     matches=matches,
