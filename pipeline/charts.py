@@ -39,16 +39,22 @@ ANSWERS = Chart(
     (Series("logps_chosen", "better"), Series("logps_rejected", "worse", "judge", True)),
 )
 ROLLOUTS = (
-    Chart("Reward", "mean over the answers of a step", (Series("reward", "reward"),)),
-    Chart("KL to the start", "nats per answer", (Series("kl", "KL"),)),
+    Chart(
+        "Reward",
+        "mean over the answers of a step",
+        (Series("reward", "training"), Series("eval_reward", "held out", "judge", True)),
+    ),
+    Chart(
+        "KL to the start", "nats per answer", (Series("kl", "training"), Series("eval_kl", "held out", "judge", True))
+    ),
+    Chart("Wins against the start", "on held-out prompts, by reward", (Series("eval_win_rate", "wins"),), share=True),
     Chart("Value loss", "of the critic", (Series("value_loss", "value loss"),)),
     Chart(
         "Length and entropy",
         "tokens per answer; nats per token",
         (Series("length", "length"), Series("entropy", "entropy", "human", right=True)),
     ),
-    Chart("Clipped", "share of tokens whose update was held back", (Series("clip_fraction", "clipped"),), True),
-    Chart("Explained variance", "of the returns, by the critic", (Series("explained_variance", "explained"),)),
+    Chart("Clipped", "share of tokens whose update was held back", (Series("clip_fraction", "clipped"),), share=True),
 )
 
 CHARTS: dict[str, tuple[Chart, ...]] = {

@@ -12,7 +12,7 @@ from django.core.management.base import CommandParser
 
 from annotate.commands import STOPPED, Failed, JsonCommand, WrongUse
 from annotate.models import Project
-from annotate.templatetags.figures import span
+from annotate.templatetags.figures import interval, percent, span
 from pipeline import launcher, queries, recipes, registry, runs, shutdown
 from pipeline.ml.configs import ConfigError, Setting, settings_of
 from pipeline.ml.stages import STAGES
@@ -95,6 +95,10 @@ class RunCommand(JsonCommand):
             self.wait_for(evaluation)
         return facts(run)
 
+    def in_words(self, result: dict[str, Any]) -> str:
+        lines = [f"Run {result['run']} {result['state']}. {result['message']}".strip(), *measured(result)]
+        return "\n".join([*lines, f"Its folder: {result['folder']}"])
+
     def wait_for(self, run: Run) -> None:
         """Bring the run to its end, here or by watching a worker. Raises Failed or LeftAlone."""
         self.said_at, self.news = 0.0, ("", 0)
@@ -128,6 +132,23 @@ def progress_line(run: Run) -> str:
         f"{standing['speed']:.0f} tokens/s" if standing["speed"] else "",
     ]
     return f"run {run.pk}: " + (" · ".join(part for part in parts if part) or standing["words"])
+
+
+def measured(result: dict[str, Any]) -> list[str]:
+    """What an evaluation has found, in a line."""
+    report = result["report"] or result["result"]
+    name = result["model"] or "The model"
+    if "accuracy" in report:
+        longer = report["baselines"]["longer"]["accuracy"]
+        share = f"{percent(report['accuracy'], 1)} ({interval(report['low'], report['high'])})"
+        return [
+            f"{name} is right on {share} of {report['n']} held-out pairs; the longer one wins {percent(longer, 1)}."
+        ]
+    if "win_rate" in report:
+        share = f"{percent(report['win_rate'], 1)} ({interval(report['low'], report['high'])})"
+        little = "" if report["enough"] else " Not enough prompts to decide on."
+        return [f"{name} wins {share} against its start on {report['n']} held-out answers.{little}"]
+    return []
 
 
 def facts(run: Run) -> dict[str, Any]:

@@ -125,14 +125,17 @@ def log_lines(run: Run, limit: int | None = TAIL) -> list[str]:
     """The newest lines of a run's log, oldest first; all of them without a limit."""
     events = RunEvent.objects.filter(run=run, event__in=LOGGED).order_by("-position")
     shown = charts.metrics_of(run.kind) if limit else None
-    return [log_line(event, shown) for event in reversed(list(events[:limit]))]
+    lines = [log_line(event, shown) for event in reversed(list(events[: limit and 2 * limit]))]
+    return [line for line in lines if line][-limit if limit else None :]
 
 
 def log_line(event: RunEvent, shown: Collection[str] | None = None) -> str:
-    """14:02:29  step 127  reward 0.905  kl 5.16; of the metrics only those `shown`, if that is said."""
+    """14:02:29  step 127  reward 0.905  kl 5.16; of metrics only those `shown`, if that is said, and else nothing."""
     clock = datetime.fromtimestamp(event.t, tz=timezone.get_current_timezone()).strftime("%H:%M:%S")
-    step = f"step {event.step}" if event.step is not None else ""
-    return "  ".join(part for part in (clock, step, logged_words(event, shown)) if part)
+    words = logged_words(event, shown)
+    if not words:
+        return ""
+    return "  ".join([clock, f"step {event.step}", words] if event.step is not None else [clock, words])
 
 
 def logged_words(event: RunEvent, shown: Collection[str] | None) -> str:
