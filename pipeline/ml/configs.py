@@ -212,6 +212,9 @@ class TrainRewardConfig(TrainingConfig):
     warm_start: bool = setting(
         True, "Warm start", "Begin with the head that fits the frozen features best, not with a random one."
     )
+    lora_layers: int = setting(
+        0, "LoRA layers", "Adapt only so many topmost blocks: faster, less memory; 0 = all of them.", minimum=0
+    )
     head_ridge: float | None = setting(
         None,
         "Ridge of the head",

@@ -7,6 +7,7 @@ in bfloat16 two rewards near 10 could not differ by less than 1/16.
 
 import logging
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from pipeline.ml.records import StageError, is_main_process
 
 HEAD = "score"
 BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")  # x86 and Arm names
+_BLOCK = re.compile(r"\blayers\.(\d+)\.")
 disable_progress_bar()  # a run's progress goes to its events; bars would only fill its log
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -148,10 +150,11 @@ def _require_model(folder: Path) -> None:
         raise StageError(f"{folder} holds no model: there is no config.json in it.")
 
 
-def add_lora(model: PreTrainedModel, *, rank: int, task: str, seed: int = 0) -> PeftModel:
-    """Freeze a model and give all its linear layers adapters in float32; a reward head stays trainable.
+def add_lora(model: PreTrainedModel, *, rank: int, task: str, layers: int = 0, seed: int = 0) -> PeftModel:
+    """Freeze a model and give its linear layers adapters in float32; a reward head stays trainable.
 
     `task` is peft's: "SEQ_CLS" for reward models, "CAUSAL_LM" for policies. Scale 2 (alpha = 2·rank), no dropout.
+    `layers` > 0 adapts only so many of the topmost blocks: what lies below needs no gradient and no activations.
     The adapters' first values are drawn from torch's global generator, which is seeded here.
     """
     torch.manual_seed(seed)
@@ -159,11 +162,22 @@ def add_lora(model: PreTrainedModel, *, rank: int, task: str, seed: int = 0) -> 
         r=rank,
         lora_alpha=2 * rank,
         lora_dropout=0.0,
-        target_modules="all-linear",
+        target_modules=_linear_layers(model, layers) if layers else "all-linear",
         task_type=task,
         modules_to_save=[HEAD] if task == "SEQ_CLS" else None,
     )
     return get_peft_model(model, config)
+
+
+def _linear_layers(model: PreTrainedModel, topmost: int) -> list[str]:
+    """The names of the linear layers in the topmost blocks of a decoder, "model.layers.29.mlp.up_proj" and so on."""
+    lowest = model.config.get_text_config().num_hidden_layers - topmost
+    found = []
+    for name, module in model.named_modules():
+        block = _BLOCK.search(name)
+        if block is not None and int(block[1]) >= lowest and isinstance(module, nn.Linear):
+            found.append(name)
+    return found
 
 
 def merged(model: PreTrainedModel | PeftModel, dtype: torch.dtype) -> PreTrainedModel:

@@ -20,6 +20,7 @@ from pipeline.ml.trainers.reward import PreferenceTrainer, centring_penalty, enc
 from pipeline.ml.trainers.sampling import LengthBucketSampler
 from tests.ml.conftest import preference_rows, stage_process, write_rows, write_run
 
+LINEAR = [*(f"self_attn.{side}_proj" for side in "qkvo"), *(f"mlp.{part}_proj" for part in ("gate", "up", "down"))]
 FAST = {"dtype": "float32", "learning_rate": 3e-3, "batch_size": 4, "gradient_accumulation": 1, "lora_rank": 4}
 
 
@@ -203,6 +204,14 @@ def test_the_fitted_head_alone_already_separates(training):
     assert result["eval"]["accuracy"] == 1.0
     assert result["head"]["held_out_accuracy"] == 1.0
     assert result["head"]["ridge"] in [pytest.approx(10**power) for power in (-3, -2.5, -2, -1.5, -1, -0.5, 0, 0.5, 1)]
+
+
+def test_adapters_in_the_topmost_block_leave_those_below_alone(training, tiny_model_folder):
+    run_file = training("run", lora_layers=1)
+    assert main(["train_reward", str(run_file)]) == 0
+    before, after = load_file(tiny_model_folder / "model.safetensors"), weights_of(run_file)
+    changed = {name for name in before.keys() & after.keys() if not torch.equal(before[name], after[name])}
+    assert changed == {f"model.layers.1.{part}.weight" for part in LINEAR}
 
 
 def test_a_warm_start_begins_where_the_fitted_head_ends(training):

@@ -170,7 +170,9 @@ def _finetune(
     held_out: Sequence[Pair],
 ) -> tuple[PreTrainedModel | PeftModel, dict[str, Any]]:
     """Train body and head, going on from the newest checkpoint where there is one."""
-    adapted = add_lora(model, rank=config.lora_rank, task="SEQ_CLS", seed=folder.seed) if config.lora else model
+    adapted = model
+    if config.lora:
+        adapted = add_lora(model, rank=config.lora_rank, task="SEQ_CLS", layers=config.lora_layers, seed=folder.seed)
     watched = random.Random(folder.seed).sample(held_out, min(len(held_out), config.eval_pairs))
     trainer = PreferenceTrainer(
         model=adapted,
