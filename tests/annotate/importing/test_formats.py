@@ -112,6 +112,23 @@ def test_pandalm_takes_booleans_and_empty_texts_as_responses(shared_data, asked)
 
 
 @pytest.mark.parametrize(
+    ("label", "expected", "metadata"),
+    [
+        ("1", "a", {}),
+        (2, "b", {}),
+        ("Tie", "tie", {}),
+        ("0", "tie", {}),
+        ("garbage", "unparsable", {"label": "garbage"}),
+    ],
+)
+def test_pandalm_judges_are_read_as_they_write(asked, label, expected, metadata):
+    row = {"instruction": "Say hi", "response1": "Hi", "response2": "Ho", "judges": {"gpt": {"label": label}}}
+    item = item_of("pandalm", row, asked)
+
+    assert (choice(item), item.annotations[0].kind, item.annotations[0].metadata) == (expected, "judge", metadata)
+
+
+@pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"response1": None}, "there is no response in “response1”"),
@@ -312,6 +329,7 @@ def test_two_answers_of_the_same_words_are_a_tie(asked):
         ({"prompt": "x", "chosen": "a", "rejected": [GOOD]}, "not of one kind"),
         ({"chosen": "yes", "rejected": "no"}, "do not start with the same words"),
         ({"chosen": [GOOD], "rejected": [WRONG]}, "do not start with the same user turn"),
+        ({"chosen": [SAID], "rejected": [SAID, WRONG]}, "do not start with the same user turn"),
     ],
 )
 def test_trl_rows_that_cannot_be_taken(asked, row, words):

@@ -99,12 +99,13 @@ def test_every_bad_row_is_named_and_nothing_comes_in(queued, project):
 
 def test_an_id_that_the_project_uses_otherwise_is_named_with_its_row(queued, project):
     run(queued(rows(1)))
-    content = rows(2, 3)
+    content = [*rows(2, 3), {"prompt": "x", "responses": []}]
     content[1]["id"] = "i-1"
     done = run(queued(content))
 
     assert done.errors == [
-        {"row": 2, "message": "the project has another item with the id “i-1”: give this row another id."}
+        {"row": 2, "message": "the project has another item with the id “i-1”: give this row another id."},
+        {"row": 3, "message": "there is no response: give at least one under “responses”."},
     ]
     assert Item.objects.count() == 1
 
