@@ -71,7 +71,7 @@ def agreement(judge: Judge) -> Mapping[str, Any]:
     return next((row for row in kept if row["name"] == judge.rater.name), UNKNOWN)
 
 
-def newest_calls(judge: Judge, items: int = 25) -> list[dict[str, Any]]:
+def newest_calls(judge: Judge, items: int = 12) -> list[dict[str, Any]]:
     """The items it was asked about last, each with its calls and whether the orders differ."""
     newest = JudgeCall.objects.filter(judge=judge, attempts__gt=0).order_by("-id").select_related("item", "annotation")
     found = newest.defer("item__prompt", "item__metadata", "logprobs")[: items * len(protocol.ORDERS)]

@@ -13,6 +13,7 @@ from annotate.access import MANAGER, managed_project, reviewed_project, role_in,
 from annotate.models import Project
 from pipeline import access
 from pipeline.datasets import cuts, exporting, snapshots
+from pipeline.datasets.card import left_out
 from pipeline.datasets.forms import CutForm
 from pipeline.datasets.snapshots import SnapshotError
 from pipeline.datasets.writing import SPLITS
@@ -82,6 +83,7 @@ def show(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         "snapshot": snapshot,
         "splits": [{"name": name, "rows": snapshot.counts.get(name, 0)} for name in SPLITS],
         "split": split,
+        "left_out": left_out(snapshot.counts.get("excluded", {})),
         "models": snapshot.models.select_related("run"),
         "runs": snapshot.runs.order_by("-id")[:20],
         "manages": role_in(user, snapshot.project) == MANAGER,
