@@ -120,6 +120,14 @@ def test_what_is_wrong_in_the_first_rows_is_said_in_the_preview(client, upload, 
     assert words in text_of(client.get(upload(content, name)))
 
 
+def test_a_good_row_beside_a_bad_one_does_not_make_a_file_ready(client, upload):
+    address = upload('{"prompt": "x", "responses": ["a"]}\n{"prompt": "x", "responses": []}\n', "items.jsonl")
+
+    assert "The first rows as items" in text_of(client.get(address))
+    assert client.post(f"{address}start/", {"format": "native"}).status_code == 422
+    assert Import.objects.get().state == "uploaded"
+
+
 def test_no_file_or_an_empty_one_is_asked_for_again(client, project):
     address = reverse("import_new", args=[project.slug])
 
