@@ -125,6 +125,13 @@ def test_somebody_who_comes_back_before_the_sweep_keeps_the_lease(project, annot
     assert held.expires_at > timezone.now() + timedelta(minutes=29)
 
 
+def test_a_lease_renewed_while_the_sweep_was_looking_is_left_alone(project, annotator):
+    factories.item(project)
+    held = take(annotator, project)
+    assert not queue.release(assignment=held, expired_by=timezone.now())
+    assert Assignment.objects.get().state == "leased"
+
+
 def test_a_lost_lease_is_regained_only_while_a_place_is_open(project, annotator, second_annotator):
     item = factories.item(project)
     lost = take(annotator, project)
