@@ -1,6 +1,7 @@
 """What tests of the pipeline share: a judge server on loopback and a judge that asks it; runs and a tiny model."""
 
 import pytest
+from django.db import connection
 
 from annotate.importing import take_in
 from annotate.models import Item
@@ -59,6 +60,15 @@ def make_run():
         return runs.create_run(project=project, kind=kind, config=config or {}, inputs=named, **fields)
 
     return make
+
+
+@pytest.fixture
+def database_url(transactional_db):
+    """The address of the test database, for processes of their own; what they should see must be committed."""
+    own = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{own['NAME']}"
+    return f"postgres://{own['USER']}:{own['PASSWORD']}@{own['HOST']}:{own['PORT'] or 5432}/{own['NAME']}"
 
 
 @pytest.fixture(scope="session")

@@ -112,19 +112,8 @@ def beside():
     assert errors == []
 
 
-def test_database_url():
-    """The address of the test database, for processes of their own."""
-    own = connection.settings_dict
-    if connection.vendor == "sqlite":
-        return f"sqlite:///{own['NAME']}"
-    return f"postgres://{own['USER']}:{own['PASSWORD']}@{own['HOST']}:{own['PORT'] or 5432}/{own['NAME']}"
-
-
-test_database_url.__test__ = False  # a helper, though its name begins like a test's
-
-
 @pytest.fixture
-def watcher_process(run):
+def watcher_process(run, database_url):
     """A worker's stand-in: a process of its own that drives the run with the stand-in trainer."""
     started = []
 
@@ -144,7 +133,7 @@ def watcher_process(run):
             env={
                 **os.environ,
                 "DJANGO_SETTINGS_MODULE": "config.settings",
-                "DATABASE_URL": test_database_url(),
+                "DATABASE_URL": database_url,
             },
         )
         started.append(process)
