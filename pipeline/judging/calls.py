@@ -19,11 +19,13 @@ from django.utils import timezone
 from annotate.models import Item, Response
 from pipeline import money
 from pipeline.judging import protocol
-from pipeline.models import Judge, JudgeCall
+from pipeline.models import Judge, JudgeCall, Route
 
 LEASE = timedelta(seconds=30)  # renewed every few seconds; how long a dead worker's judge rests
 PLAN = 500  # items that get their calls at once
 BREAKER = 5  # failures in a row, whatever the call; then the whole judge waits and is tried with one call at a time
+SETTLED = timedelta(minutes=2)  # no transaction that routes lasts so long
+TO_JUDGE = (Item.JUDGE, Item.BOTH)
 FRESH_FIRST = F("due_at").asc(nulls_first=True)
 TOKENS_A_MESSAGE, TOKENS_A_PROMPT = 16, 64  # what a chat template adds, at most
 
@@ -50,14 +52,20 @@ def pairs() -> QuerySet[Item]:
 
 
 def items_due(judge: Judge) -> QuerySet[Item]:
-    """Pairs routed to the judge about which it was never asked with this prompt."""
+    """Pairs routed to the judge about which it was never asked with this prompt.
+
+    Looks only at what was routed since `route_cursor`, so its cost does not grow with what is done.
+    """
     asked = JudgeCall.objects.filter(judge=judge, item=OuterRef("pk"), prompt_version=judge.prompt_version)
-    routed = pairs().filter(~Exists(asked), project=judge.project_id, route__in=(Item.JUDGE, Item.BOTH))
+    decided = Route.objects.filter(id__gt=judge.route_cursor, decision__in=TO_JUDGE, item__project=judge.project_id)
+    routed = pairs().filter(~Exists(asked), pk__in=decided.values("item"), route__in=TO_JUDGE)
     return routed.exclude(state=Item.ARCHIVED)
 
 
 def plan(*, judge: Judge, items: int = PLAN) -> int:
     """Make the calls, two orders each, of the next items that are due; returns how many items."""
+    looked_at = newest_settled_route()
+    judge.refresh_from_db(fields=["route_cursor"])
     ids = list(items_due(judge).order_by("id").values_list("id", flat=True)[:items])
     JudgeCall.objects.bulk_create(
         (
@@ -68,7 +76,15 @@ def plan(*, judge: Judge, items: int = PLAN) -> int:
         ignore_conflicts=True,
         batch_size=500,
     )
+    if len(ids) < items:
+        Judge.objects.filter(pk=judge.pk, route_cursor__lt=looked_at).update(route_cursor=looked_at)
     return len(ids)
+
+
+def newest_settled_route() -> int:
+    """The newest Route old enough that no transaction can still bring an older number to light; 0 for none."""
+    old = Route.objects.filter(created_at__lt=timezone.now() - SETTLED).order_by("-id")
+    return old.values_list("id", flat=True).first() or 0
 
 
 def pending(judge: Judge) -> QuerySet[JudgeCall]:

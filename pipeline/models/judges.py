@@ -92,6 +92,7 @@ class Judge(models.Model):
     resume_at = models.DateTimeField(null=True, blank=True)
     failures = models.PositiveIntegerField(default=0, help_text="questions in a row that the endpoint did not answer")
     answered_at = models.DateTimeField(null=True, blank=True, help_text="since it was set up as it is now")
+    route_cursor = models.BigIntegerField(default=0, help_text="the newest Route whose item has its calls")
     dialect = models.JSONField(default=dict, blank=True, help_text="parameters that this endpoint will not take")
     lease_token = models.CharField(max_length=32, blank=True, help_text="the worker that asks for it now")
     lease_until = models.DateTimeField(null=True, blank=True)

@@ -7,6 +7,7 @@ from annotate.importing import take_in
 from annotate.models import Item
 from pipeline import runs
 from pipeline.judging import asking, settling, setup
+from pipeline.models import Route
 from tests import factories, tiny_models
 from tests.pipeline import judge_server
 
@@ -41,12 +42,22 @@ def judge(project, server, quick):
     )
 
 
+def routed(item, decision):
+    """Keep a routing decision, as the router would."""
+    return Route.objects.create(
+        item=item, decision=decision, reason="for a test", propensity=1.0, policy="fixed_share", policy_version="1"
+    )
+
+
 @pytest.fixture
 def judged_item(project):
     """An item that is routed to the judge."""
 
     def make(prompt="", responses=("Yes.", "No."), route=Item.JUDGE, **fields):
-        return factories.item(project, prompt, responses, route=route, overlap=0, slots_open=0, **fields)
+        item = factories.item(project, prompt, responses, route=route, overlap=0, slots_open=0, **fields)
+        if route:
+            routed(item, route)
+        return item
 
     return make
 

@@ -14,6 +14,7 @@ from pipeline.models import ModelVersion, Route, Snapshot, SnapshotCut
 from pipeline.routing import route_items
 from tests import factories
 from tests.pipeline import stand_ins
+from tests.pipeline.conftest import routed
 
 pytestmark = pytest.mark.django_db
 
@@ -184,6 +185,7 @@ def test_an_item_knows_its_way_to_the_models_it_changed(project, judge, labelled
     project.judge_share, project.both_share = 100, 0
     project.save()
     type(item).objects.filter(pk=item.pk).update(route="judge")
+    routed(item, "judge")
     judge_items(judge=judge)
     snapshot = cut_snapshot(project=project)
     reward = stand_ins.model(project, snapshot=snapshot, name="reward-1")
@@ -193,7 +195,7 @@ def test_an_item_knows_its_way_to_the_models_it_changed(project, judge, labelled
     for part in ("Snapshot 1", "train", "by 1 annotation", "reward-1", "policy-1", "careful", "0.000210"):
         assert part in page
     assert "stranger" not in page
-    assert "It has not been routed" in page
+    assert "for a test" in page
 
 
 def is_trained_on(item):

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from annotate.models import Annotation, Label
 from pipeline.judging import asking, calls, judge_items, judges_due, settling, setup
-from pipeline.models import Judge, JudgeCall
+from pipeline.models import Judge, JudgeCall, Route
 from tests.pipeline.judge_server import Answer, error, says, shown
 
 pytestmark = pytest.mark.django_db
@@ -100,6 +100,21 @@ def test_only_pairs_routed_to_the_judge_are_asked_and_each_once(judge, judged_it
     assert judge_items(judge=judge)["asked"] == 2
     assert judge_items(judge=judge)["asked"] == 0
     assert judges_due() == []
+
+
+def test_what_is_done_is_not_looked_at_again(judge, judged_item, monkeypatch):
+    """The cursor goes on once everything up to it has its calls, and not past what may still come to light."""
+    judged_item()
+    judge_items(judge=judge)
+    judge.refresh_from_db()
+    assert judge.route_cursor == 0  # too new: a slower transaction may still bring an older number
+    monkeypatch.setattr(calls, "SETTLED", timezone.timedelta(0))
+    judge_items(judge=judge)
+    judge.refresh_from_db()
+    assert judge.route_cursor == Route.objects.latest("id").pk
+    late = judged_item()
+    assert list(calls.items_due(judge)) == [late]
+    assert judge_items(judge=judge)["answered"] == 2
 
 
 def test_an_endpoint_that_refuses_parameters_is_asked_without_them(judge, judged_item, server):
