@@ -24,7 +24,10 @@ Config = TypeVar("Config", bound=StageConfig)
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "numpy")
 LOCK_PATIENCE = 1.0  # seconds; `is_held` takes the lock for an instant to look, and must not make a start fail
-NOT_IN_MANIFEST = {"manifest.json", "events.jsonl", "run.lock"}
+NOT_IN_MANIFEST = {
+    "manifest.json", "events.jsonl", "run.lock",
+    "launch.json", "stdout.log", "stderr.log",  # whoever starts the stage writes these beside it
+}  # fmt: skip
 
 
 class StageError(Exception):
