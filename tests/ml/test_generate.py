@@ -26,6 +26,14 @@ SHARES = torch.log(torch.tensor([[0.5, 0.3, 0.2]]))
 PROMPTS = [[5, 6, 7], [8, 9, 10, 11, 12, 13], [14]]
 
 
+def sharp_policy():
+    """The tiny model with weights so large that it matters where each token stands."""
+    model = tiny_policy(seed=3).eval()
+    for weight in model.parameters():
+        weight.data.mul_(5)
+    return model
+
+
 def chosen(uniform, temperature=1.0, top_p=1.0):
     return choose_tokens(SHARES, torch.tensor([uniform], dtype=torch.float64), temperature, top_p).item()
 
@@ -74,7 +82,7 @@ def test_top_p_reaches_beyond_the_shortlist_where_the_distribution_is_flat():
 
 
 def test_greedy_answers_are_those_of_transformers_generate():
-    model = tiny_policy(seed=3).eval()
+    model = sharp_policy()
     answers = sample_answers(model, PROMPTS, torch.zeros(3, 12), sampling(temperature=0.0))
     for prompt, answer in zip(PROMPTS, answers, strict=True):
         ids = model.generate(
@@ -84,7 +92,7 @@ def test_greedy_answers_are_those_of_transformers_generate():
 
 
 def test_an_answer_does_not_depend_on_who_shares_its_batch():
-    model = tiny_policy(seed=3).eval()
+    model = sharp_policy()
     uniforms = row_uniforms([row_seed(17, row) for row in range(6)], 12)
     together = sample_answers(model, PROMPTS, uniforms, sampling())
     alone = [
@@ -97,7 +105,7 @@ def test_an_answer_does_not_depend_on_who_shares_its_batch():
 
 
 def test_answers_follow_the_model_s_distribution():
-    model = tiny_policy(seed=3).eval()
+    model = sharp_policy()
     with torch.no_grad():
         share = torch.softmax(model(torch.tensor([PROMPTS[0]])).logits[0, -1], dim=-1)
     uniforms = (torch.arange(4000, dtype=torch.float64) / 4000).unsqueeze(1)
@@ -107,7 +115,7 @@ def test_answers_follow_the_model_s_distribution():
 
 
 def test_an_answer_ends_with_its_end_token_and_leaves_the_batch():
-    model = tiny_policy(seed=3).eval()
+    model = sharp_policy()
     first = sample_answers(model, PROMPTS, torch.zeros(3, 12), sampling(temperature=0.0))
     stop = first[0].tokens[1]
     steps = []

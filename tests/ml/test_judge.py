@@ -36,13 +36,21 @@ def by_hand(model, prompt, answer, temperature=1.0):
     return sum(table[len(prompt) + place - 1, token].item() for place, token in enumerate(answer))
 
 
+def sharp_policy():
+    """The tiny model with weights so large that it matters where each token stands."""
+    model = tiny_policy(seed=3).eval()
+    for weight in model.parameters():
+        weight.data.mul_(5)
+    return model
+
+
 def read(model, answers, **settings):
-    return answer_log_probs(model, PROMPTS, answers, pad=0, **({"batch_size": 2} | settings))
+    return answer_log_probs(model, PROMPTS, answers, pad=0, **({"batch_size": 9} | settings))
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
 def test_an_answer_s_log_probability_is_the_sum_over_its_tokens(temperature):
-    model = tiny_policy(seed=3).eval()
+    model = sharp_policy()
     found = read(model, ANSWERS, temperature=temperature)
     for prompt, several, values in zip(PROMPTS, ANSWERS, found, strict=True):
         expected = [by_hand(model, prompt, answer, temperature) for answer in several]
@@ -87,7 +95,7 @@ def test_log_probs_stop_between_batches_when_asked_to():
 
 def test_batches_are_counted_in_answers_and_tokens():
     heard = []
-    read(tiny_policy(), ANSWERS, on_batch=lambda rows, tokens: heard.append((rows, tokens)))
+    read(tiny_policy(), ANSWERS, batch_size=2, on_batch=lambda rows, tokens: heard.append((rows, tokens)))
     assert heard == [(3, 12), (1, 5), (1, 5)]  # one prompt at once, since one has three answers; the longest first
 
 
