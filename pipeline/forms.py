@@ -28,7 +28,8 @@ def setting_field(item: Setting) -> forms.Field:
         return forms.BooleanField(required=False, **words)
     words["required"] = not item.optional
     if item.kind is int:
-        return forms.IntegerField(min_value=item.minimum, max_value=item.maximum, **words)
+        low, high = (None if limit is None else int(limit) for limit in (item.minimum, item.maximum))
+        return forms.IntegerField(min_value=low, max_value=high, **words)
     if item.kind is float:
         step = forms.NumberInput(attrs={"step": "any"})
         return forms.FloatField(min_value=item.minimum, max_value=item.maximum, widget=step, **words)

@@ -75,9 +75,8 @@ def policy_evaluated(run: Run) -> str:
 
 def kept_report(run: Run, model_id: int | None) -> str:
     """The report of a project's own held-out data goes to the model; one of other data stays on the run."""
-    version = ModelVersion.objects.filter(pk=model_id).first()
-    if version is not None and run.snapshot is not None:
-        registry.keep_report(version=version, run=run)
+    if model_id is not None and run.snapshot is not None:
+        registry.keep_report(version=ModelVersion.objects.get(pk=model_id), run=run)
     return ""
 
 

@@ -103,7 +103,7 @@ def has_metrics(run: Run) -> bool:
 
 def newest_values(run: Run) -> list[dict[str, Any]]:
     """The newest value of each drawn metric with its step, in words: what the charts show, as text."""
-    found: dict[str, tuple[int, float]] = {}
+    found: dict[str, tuple[int | None, float]] = {}
     events = RunEvent.objects.filter(run=run, event="metric").order_by("-position")
     for step, data in events.values_list("step", "data")[:60]:
         for name, value in data.get("values", {}).items():

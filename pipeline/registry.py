@@ -43,7 +43,7 @@ def register(*, run: Run) -> ModelVersion:
     found = ModelVersion.objects.filter(run=run).first()
     if found is not None:
         return found
-    Project.objects.select_for_update().get(pk=run.project_id)  # numbers are given one at a time
+    Project.objects.select_for_update(no_key=True).get(pk=run.project_id)  # numbers are given one at a time
     manifest = json.loads((Path(run.folder) / "manifest.json").read_text(encoding="utf-8"))
     files = {Path(name).relative_to("model"): entry for name, entry in manifest["files"].items() if is_model(name)}
     if not files:
@@ -99,7 +99,7 @@ def promote(*, version: ModelVersion, by: User | None) -> ModelVersion | None:
     """Put a reward or policy model to use; the one in use before is retired, and returned. Raises RegistryError."""
     if version.project is None:
         raise RegistryError(f"{version.name} is a base model: models trained from it can be promoted.")
-    Project.objects.select_for_update().get(pk=version.project_id)  # one promotion at a time
+    Project.objects.select_for_update(no_key=True).get(pk=version.project.pk)  # one promotion at a time
     same = ModelVersion.objects.filter(project=version.project, kind=version.kind, stage=ModelVersion.PROMOTED)
     former = same.exclude(pk=version.pk).first()
     same.exclude(pk=version.pk).update(stage=ModelVersion.RETIRED)
