@@ -214,5 +214,6 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": ENV.log_level},
+    "loggers": {"httpx2": {"level": "WARNING"}},  # a line for every question to a judge would drown the rest
 }
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"

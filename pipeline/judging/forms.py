@@ -89,14 +89,3 @@ class LocalForm(forms.Form):
         field = self.fields["model_version"]
         assert isinstance(field, forms.ModelChoiceField)
         field.queryset = models_to_choose(project, (ModelVersion.POLICY, ModelVersion.BASE))
-
-
-class TrialForm(forms.Form):
-    """Which item to try a judge on."""
-
-    item = forms.CharField(
-        required=False,
-        max_length=200,
-        label="Item",
-        widget=forms.TextInput(attrs={"placeholder": "an item's id; empty for the newest"}),
-    )

@@ -79,8 +79,7 @@ def take_in_verdicts(run: Run) -> dict[str, int]:
     taken = [call for call in due.select_related("item") if call.pk in rows]
     for call in taken:
         take_in(judge, call, brief, rows[call.pk])
-    settling.works(judge.pk, timezone.now())
-    settling.resume(judge=judge)
+    settling.resume(judge=judge, answered_at=timezone.now())
     return {"verdicts": len(taken)}
 
 

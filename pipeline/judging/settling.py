@@ -5,7 +5,7 @@ says it used is spent; where a request was sent and no reply tells, the most tha
 as unknown and counts against the cap.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -66,11 +66,13 @@ def answered(*, claimed: Claimed, reply: client.Reply) -> str:
             error=error[:MOST_ERROR],
             due_at=None,
             answered_at=None if state == JudgeCall.PENDING else now,
+            news={"failures": 0, "answered_at": now},
         )
         if settled and choice:
             confidence = parsing.confidence(logprobs, verdict.verdict) if verdict else None
             state = annotate(claimed, state, choice, verdict.reason if verdict else "", confidence, reply.seconds)
-        works(claimed.judge.pk, now)
+        if claimed.judge.state == Judge.WAITING:
+            end_wait(claimed.judge.pk, now)
     return state
 
 
@@ -138,18 +140,25 @@ def unclaimed_annotation(claimed: Claimed) -> Annotation | None:
     return there.filter(judge_call=None).order_by("-revision").first()
 
 
-def works(judge_id: int, now: datetime) -> None:
-    """The endpoint has just answered: what it failed at before is over, unless it asked to be left alone."""
-    Judge.objects.filter(pk=judge_id).update(failures=0, answered_at=now)
+def end_wait(judge_id: int, now: datetime) -> None:
+    """The endpoint answers again: the wait is over, unless it has asked for a longer one meanwhile."""
     rested = Judge.objects.filter(pk=judge_id, state=Judge.WAITING).exclude(resume_at__gt=now)
     rested.update(state=Judge.READY, message="", resume_at=None)
 
 
 # --- Money ----------------------------------------------------------------------------------------------------
-def settle(claimed: Claimed, tokens: tuple[int, int] | None, *, charged: bool = True, **values: Any) -> bool:
+def settle(
+    claimed: Claimed,
+    tokens: tuple[int, int] | None,
+    *,
+    charged: bool = True,
+    news: Mapping[str, Any] | None = None,
+    **values: Any,
+) -> bool:
     """End a claim and book its money; False where another worker has taken the call over.
 
-    `tokens` are (input, output) as far as the endpoint told; `charged` is False where it cannot have cost anything.
+    `tokens` are (input, output) as far as the endpoint told; `charged` is False where it cannot have cost anything;
+    `values` are set on the call, and `news` on the judge.
     """
     judge, call = claimed.judge, claimed.call
     cost = cost_of(judge, tokens)
@@ -160,11 +169,11 @@ def settle(claimed: Claimed, tokens: tuple[int, int] | None, *, charged: bool = 
     }
     unknown = call.reserved_units if charged and tokens is None else 0
     if mine(claimed).update(claim="", reserved_units=0, **used, **values):
-        book(judge.pk, spent=cost, reserved=-call.reserved_units, unknown=unknown)
+        book(judge.pk, spent=cost, reserved=-call.reserved_units, unknown=unknown, **(news or {}))
         return True
     # Taken over while it was under way: its reservation stands as unknown. Now it is known, so far as it is.
     JudgeCall.objects.filter(pk=call.pk).update(**used)
-    book(judge.pk, spent=cost, unknown=unknown - call.reserved_units)
+    book(judge.pk, spent=cost, unknown=unknown - call.reserved_units, **(news or {}))
     return False
 
 
@@ -282,9 +291,9 @@ def halt(*, judge: Judge, message: str) -> None:
     Judge.objects.filter(pk=judge.pk).update(state=Judge.STOPPED, message=message[:MOST_ERROR])
 
 
-def resume(*, judge: Judge) -> None:
+def resume(*, judge: Judge, **values: Any) -> None:
     """Let a judge that rests or has stopped be asked again at once."""
-    Judge.objects.filter(pk=judge.pk).update(state=Judge.READY, message="", resume_at=None, failures=0)
+    Judge.objects.filter(pk=judge.pk).update(state=Judge.READY, message="", resume_at=None, failures=0, **values)
 
 
 def ask_again(*, judge: Judge) -> int:

@@ -1,7 +1,6 @@
 """Making and changing judges. A judge is a rater of its project, under the same name."""
 
 import re
-from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -113,12 +112,3 @@ def change_judge(*, judge: Judge, key: str | None = None, **values: Any) -> Judg
 
 def has_judged(judge: Judge) -> bool:
     return JudgeCall.objects.filter(judge=judge).exclude(state=JudgeCall.PENDING).exists()
-
-
-def as_price(text: str) -> Decimal:
-    """A price of a command line. Raises SetupError."""
-    try:
-        price = Decimal(text)
-    except ArithmeticError:
-        raise SetupError(f"{text!r} is not a price: write a number like 0.15.") from None
-    return price

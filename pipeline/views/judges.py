@@ -13,7 +13,7 @@ from django_htmx.http import HttpResponseStopPolling
 from annotate.access import MANAGER, managed_project, reviewed_project, role_in, signed_in
 from pipeline import access, tasks
 from pipeline.judging import settling, setup, statistics, trying
-from pipeline.judging.forms import EndpointForm, LocalForm, TrialForm
+from pipeline.judging.forms import EndpointForm, LocalForm
 from pipeline.judging.protocol import ProtocolError
 from pipeline.judging.secrets import SecretError
 from pipeline.judging.settling import CapReached
@@ -73,7 +73,6 @@ def show(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         "consistency": statistics.consistencies([judge])[judge.pk],
         "agreement": statistics.agreement(judge),
         "rows": statistics.newest_calls(judge),
-        "trial": TrialForm(),
         "preview": preview(judge),
         "manages": role_in(user, judge.project) == MANAGER,
     }
