@@ -155,8 +155,14 @@ def _prompt(row: dict[str, Any]) -> Messages:
     """The prompt of a row; empty where answers stand alone, as TRL allows."""
     prompt = row.get("prompt")
     if isinstance(prompt, str):
-        return transcript_messages(prompt) if _TURN.match(prompt) else _user_message(prompt)
+        return _transcript_prompt(prompt) if _TURN.match(prompt) else _user_message(prompt)
     return [] if prompt == [] else _messages(prompt, "prompt")
+
+
+def _transcript_prompt(text: str) -> Messages:
+    """A transcript that waits for an answer often ends with an empty "Assistant:", which is none yet."""
+    messages = transcript_messages(text)
+    return messages[:-1] if messages[-1] == {"role": "assistant", "content": ""} else messages
 
 
 def _user_message(text: str) -> Messages:
@@ -181,13 +187,10 @@ def _messages(value: Any, name: str) -> Messages:
 
 
 def transcript_messages(text: str) -> Messages:
-    """The messages of an HH transcript; a last empty "Assistant:" (a prompt's end) is left off."""
+    """The messages of an HH transcript, one for each "Human:" and "Assistant:", empty ones too."""
     parts = _TURN.split(text)
     turns = zip(parts[1::2], parts[2::2], strict=True)
-    messages = [{"role": _ROLES[speaker], "content": content.strip()} for speaker, content in turns]
-    if messages and messages[-1] == {"role": "assistant", "content": ""}:
-        messages.pop()
-    return messages
+    return [{"role": _ROLES[speaker], "content": content.strip()} for speaker, content in turns]
 
 
 def _shared_messages(chosen: Messages, rejected: Messages) -> tuple[Messages, Messages, Messages]:
@@ -203,8 +206,8 @@ def _shared_messages(chosen: Messages, rejected: Messages) -> tuple[Messages, Me
 
 def _shared_text(chosen: str, rejected: str) -> tuple[Messages, Messages, Messages]:
     """Split two texts after their common start, at a word's edge."""
-    shared = len(os.path.commonprefix([chosen, rejected]))
-    edge = max(chosen.rfind(" ", 0, shared + 1), chosen.rfind("\n", 0, shared + 1)) + 1
+    shared = os.path.commonprefix([chosen, rejected])
+    edge = max(shared.rfind(" "), shared.rfind("\n")) + 1
     return _user_message(chosen[:edge].strip()), _answer(chosen[edge:], "chosen"), _answer(rejected[edge:], "rejected")
 
 

@@ -13,7 +13,6 @@ from pipeline.ml.data import (
     pair_of,
     read_pairs,
     read_prompts,
-    transcript_messages,
 )
 from pipeline.ml.models import load_tokenizer
 from pipeline.ml.records import StageError
@@ -95,8 +94,15 @@ def test_hh_transcripts_become_turns():
     assert (pair.chosen, pair.rejected) == ([assistant("Because.")], [assistant("No idea.")])
 
 
-def test_a_transcript_that_waits_for_an_answer_ends_with_the_human():
-    assert transcript_messages("\n\nHuman: Hi\n\nAssistant:") == [user("Hi")]
+def test_a_transcript_that_waits_for_an_answer_ends_with_the_human(tmp_path):
+    path = write_rows(tmp_path / "prompts.jsonl", [{"prompt": "\n\nHuman: Hi\n\nAssistant:"}])
+    assert read_prompts(path)[0].messages == [user("Hi")]
+
+
+def test_an_empty_answer_in_a_transcript_is_an_answer():
+    """Some real rows prefer no answer at all."""
+    pair = pair_of({"chosen": "\n\nHuman: Hi\n\nAssistant:", "rejected": "\n\nHuman: Hi\n\nAssistant: Grr."})
+    assert (pair.prompt, pair.chosen, pair.rejected) == ([user("Hi")], [assistant("")], [assistant("Grr.")])
 
 
 @pytest.mark.parametrize(
@@ -174,3 +180,16 @@ def test_a_prompt_ends_where_the_assistant_begins(tiny_model_folder):
 
 def test_batches_hold_texts_of_like_length_longest_first():
     assert length_batches([3, 9, 1, 8, 2], 2) == [[1, 3], [0, 4], [2]]
+
+
+def test_a_shared_start_that_ends_inside_a_word_takes_no_letter_of_either_answer():
+    pair = pair_of({"chosen": "Say: a b c", "rejected": "Say: a bc"})
+    assert (pair.chosen, pair.rejected) == ([assistant("b c")], [assistant("bc")])
+
+
+def test_every_real_transcript_is_read(shared_data):
+    pairs = read_pairs(shared_data / "hh_harmless.jsonl.gz")
+    assert len(pairs) == 1800
+    assert all(side[-1]["role"] == "assistant" for pair in pairs for side in (pair.chosen, pair.rejected))
+    assert all(pair.prompt[-1]["role"] == "user" for pair in pairs)
+    assert all(turn["content"].count("\n\nAssistant:") == 0 for pair in pairs for turn in pair.prompt)
