@@ -1,7 +1,7 @@
 """Reads that the pipeline's pages need, each a fixed number of queries whatever the tables hold."""
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -129,7 +129,7 @@ def log_lines(run: Run, limit: int | None = TAIL) -> list[str]:
     return [line for line in lines if line][-limit if limit else None :]
 
 
-def log_line(event: RunEvent, shown: Collection[str] | None = None) -> str:
+def log_line(event: RunEvent, shown: Sequence[str] | None = None) -> str:
     """14:02:29  step 127  reward 0.905  kl 5.16; of metrics only those `shown`, if that is said, and else nothing."""
     clock = datetime.fromtimestamp(event.t, tz=timezone.get_current_timezone()).strftime("%H:%M:%S")
     words = logged_words(event, shown)
@@ -138,21 +138,18 @@ def log_line(event: RunEvent, shown: Collection[str] | None = None) -> str:
     return "  ".join([clock, f"step {event.step}", words] if event.step is not None else [clock, words])
 
 
-def logged_words(event: RunEvent, shown: Collection[str] | None) -> str:
+def logged_words(event: RunEvent, shown: Sequence[str] | None) -> str:
     data = event.data
     if event.event == "metric":
-        values = data.get("values", {}).items()
-        return "  ".join(f"{name.replace('_', ' ')} {short(value)}" for name, value in values if named(name, shown))
+        values = data.get("values", {})
+        names = sorted(values) if shown is None else [name for name in shown if name in values]
+        return "  ".join(f"{name.replace('_', ' ')} {short(values[name])}" for name in names)
     if event.event == "checkpoint":
         return "checkpoint saved"
     if event.event == "stopped":
         return "stopped"
     level = data.get("level", "info")
     return ("" if level == "info" else f"{level}: ") + str(data.get("message", ""))
-
-
-def named(metric: str, shown: Collection[str] | None) -> bool:
-    return shown is None or metric in shown
 
 
 def short(value: float | None) -> str:
@@ -199,11 +196,13 @@ def evaluations_of(run: Run) -> list[Run]:
 
 def lineage(run: Run) -> dict[str, Any]:
     """The models that a run uses by the names of its inputs, with their reports."""
-    ids = {name: entry["model"] for name, entry in run.inputs.items() if entry.get("model")}
+    stage = STAGES[run.kind]
+    inputs = {name: run.inputs[name] for name in (*stage.inputs, *stage.optional_inputs) if name in run.inputs}
+    ids = {name: entry["model"] for name, entry in inputs.items() if entry.get("model")}
     found = ModelVersion.objects.in_bulk(ids.values())
     return {
         "models": [{"input": name.replace("_", " "), "version": found[pk]} for name, pk in ids.items() if pk in found],
-        "rows": {name: entry["rows"] for name, entry in run.inputs.items() if "rows" in entry},
+        "rows": {name.replace("_", " "): entry["rows"] for name, entry in inputs.items() if "rows" in entry},
         "produced": made_by(run),
     }
 

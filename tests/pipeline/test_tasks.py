@@ -78,7 +78,10 @@ def test_ending_an_abandoned_run_needs_no_training_worker(project, make_run, sen
 def test_wake_routes_and_judges(project, sent):
     judge = stand_ins.judge(project)
     factories.item(project, route=Item.UNROUTED, slots_open=0, overlap=0)
-    factories.item(project, route=Item.JUDGE, slots_open=0, overlap=0)
+    judged = factories.item(project, route=Item.JUDGE, slots_open=0, overlap=0)
+    Route.objects.create(
+        item=judged, decision=Route.JUDGE, reason="drawn", propensity=1.0, policy="p", policy_version="1"
+    )
     tasks.wake()
     assert ("route", [project.pk], None) in sent
     assert ("judge", [judge.pk], None) in sent
