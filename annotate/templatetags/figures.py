@@ -10,30 +10,31 @@ from django.utils.safestring import SafeString, mark_safe
 from annotate import rendering
 
 register = template.Library()
+UNKNOWN = (None, "")  # a template gives "" for what is not there
 
 
 @register.filter
 def percent(value: float | None, digits: int = 0) -> str:
     """0.684 → 68% (or 68.4% with `percent:1`); nothing known → –."""
-    return "–" if value is None else f"{100 * value:.{digits}f}%"
+    return "–" if value in UNKNOWN else f"{100 * value:.{digits}f}%"
 
 
 @register.filter
 def figure(value: float | None, digits: int = 2) -> str:
     """A number with so many decimals; nothing known → –."""
-    return "–" if value is None else f"{value:,.{digits}f}"
+    return "–" if value in UNKNOWN else f"{value:,.{digits}f}"
 
 
 @register.simple_tag
 def interval(low: float | None, high: float | None, digits: int = 1) -> str:
     """Two shares as an interval: 64.9 – 71.7%; nothing known → nothing."""
-    return "" if low is None or high is None else f"{100 * low:.{digits}f} – {100 * high:.{digits}f}%"
+    return "" if low in UNKNOWN or high in UNKNOWN else f"{100 * low:.{digits}f} – {100 * high:.{digits}f}%"
 
 
 @register.filter
 def span(seconds: float | None) -> str:
     """Seconds as the two largest units that matter: 41 s, 3 min 20 s, 1 h 21 min, 2 d 3 h."""
-    if seconds is None:
+    if seconds in UNKNOWN:
         return "–"
     whole = max(0, round(seconds))
     if whole < 60:
@@ -54,7 +55,7 @@ def ago(moment: datetime | None) -> str:
 @register.filter
 def size(count: float | None) -> str:
     """Bytes in the unit that fits: 3.1 GB."""
-    if count is None:
+    if count in UNKNOWN:
         return "–"
     amount = float(count)
     for unit in ("B", "kB", "MB", "GB"):
