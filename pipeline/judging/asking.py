@@ -8,16 +8,19 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 
 from pipeline.judging import calls, local, settling
 from pipeline.judging.calls import Claimed
-from pipeline.judging.client import Address, Endpoint, Reply, Trouble
+from pipeline.judging.exchange import Address, Reply, Trouble
 from pipeline.judging.protocol import ProtocolError
 from pipeline.judging.secrets import SecretError, decrypt
 from pipeline.models import Judge, JudgeCall
+
+if TYPE_CHECKING:
+    from pipeline.judging.client import Endpoint
 
 RENEW = 5.0  # seconds between signs of life, and the longest look away from `stop`
 PATIENCE = 30.0  # seconds that a worker waits for a judge that rests; a longer rest it leaves to the next worker
@@ -69,6 +72,8 @@ def ask_endpoint(
     report: Callable[[dict[str, Any]], None] | None,
 ) -> Counter[str]:
     """Counts by what became of the questions. Stops the judge where it cannot be asked at all."""
+    from pipeline.judging.client import Endpoint  # here, because it takes a second to import
+
     judge.refresh_from_db()
     counts: Counter[str] = Counter()
     try:
@@ -117,7 +122,7 @@ class Round:
         self,
         judge: Judge,
         token: str,
-        endpoint: Endpoint,
+        endpoint: "Endpoint",
         horizon: int | None,
         deadline: float | None,
         stop: Callable[[], bool],

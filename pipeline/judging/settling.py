@@ -17,7 +17,7 @@ from annotate.models import Annotation
 from annotate.questions import AnswerError
 from annotate.submitting import record_judgment
 from pipeline import money
-from pipeline.judging import client, parsing, protocol
+from pipeline.judging import exchange, parsing, protocol
 from pipeline.judging.calls import BREAKER, Claimed, book
 from pipeline.models import Judge, JudgeCall
 from pipeline.runs import storable
@@ -39,7 +39,7 @@ def mine(claimed: Claimed) -> QuerySet[JudgeCall]:
 
 
 # --- A reply --------------------------------------------------------------------------------------------------
-def answered(*, claimed: Claimed, reply: client.Reply) -> str:
+def answered(*, claimed: Claimed, reply: exchange.Reply) -> str:
     """Keep a reply, its verdict and its cost; returns the call's new state.
 
     A reply without a verdict leaves the call pending once, and is recorded as unparsable the second time.
@@ -76,7 +76,7 @@ def answered(*, claimed: Claimed, reply: client.Reply) -> str:
     return state
 
 
-def read_verdict(brief: protocol.Brief, reply: client.Reply) -> tuple[parsing.Verdict | None, str]:
+def read_verdict(brief: protocol.Brief, reply: exchange.Reply) -> tuple[parsing.Verdict | None, str]:
     """The verdict of a reply, or why there is none."""
     try:
         return parsing.parse(reply.text, protocol.verdicts(brief)), ""
@@ -89,7 +89,7 @@ def read_verdict(brief: protocol.Brief, reply: client.Reply) -> tuple[parsing.Ve
         return None, f"{cut}{error}"
 
 
-def tokens_of(reply: client.Reply) -> tuple[int, int] | None:
+def tokens_of(reply: exchange.Reply) -> tuple[int, int] | None:
     if reply.tokens_input is None or reply.tokens_output is None:
         return None
     return reply.tokens_input, reply.tokens_output
@@ -189,14 +189,13 @@ def cost_of(judge: Judge, tokens: tuple[int, int] | None) -> int:
 
 
 # --- No reply -------------------------------------------------------------------------------------------------
-def troubled(*, claimed: Claimed, trouble: client.Trouble) -> str:
+def troubled(*, claimed: Claimed, trouble: exchange.Trouble) -> str:
     """Keep what went wrong, and decide what it means for the call and for the judge; returns the call's new state."""
     now = timezone.now()
     with transaction.atomic():
         judge = Judge.objects.select_for_update().get(pk=claimed.judge.pk)
-        values = {"state": JudgeCall.PENDING, "due_at": None} | CONSEQUENCES[trouble.kind](
-            judge, claimed, trouble, now
-        )
+        values: dict[str, Any] = {"state": JudgeCall.PENDING, "due_at": None}
+        values |= CONSEQUENCES[trouble.kind](judge, claimed, trouble, now)
         charged = trouble.maybe_charged or trouble.tokens is not None
         judge.save(update_fields=["state", "message", "resume_at", "failures", "dialect"])
         settle(claimed, trouble.tokens, charged=charged, error=trouble.sentence[:MOST_ERROR], **values)
@@ -209,7 +208,7 @@ def abandon(*, claimed: Claimed) -> None:
         settle(claimed, None, error="The worker stopped before the reply came.")
 
 
-Consequence = Callable[[Judge, Claimed, client.Trouble, datetime], dict[str, Any]]
+Consequence = Callable[[Judge, Claimed, exchange.Trouble, datetime], dict[str, Any]]
 
 
 def doubling(first: float, times: int, most: float) -> timedelta:
@@ -228,7 +227,7 @@ def stop(judge: Judge, message: str) -> None:
     judge.state, judge.message = Judge.STOPPED, message[:MOST_ERROR]
 
 
-def slow_down(judge: Judge, claimed: Claimed, trouble: client.Trouble, now: datetime) -> dict[str, Any]:
+def slow_down(judge: Judge, claimed: Claimed, trouble: exchange.Trouble, now: datetime) -> dict[str, Any]:
     """Asked to slow down: the whole judge waits as long as it is told to, or longer each time."""
     asked = trouble.retry_after
     wait = doubling(BACKOFF, claimed.call.attempts - 1, MOST_BACKOFF) if asked is None else timedelta(seconds=asked)
@@ -236,7 +235,7 @@ def slow_down(judge: Judge, claimed: Claimed, trouble: client.Trouble, now: date
     return {}
 
 
-def try_later(judge: Judge, claimed: Claimed, trouble: client.Trouble, now: datetime) -> dict[str, Any]:
+def try_later(judge: Judge, claimed: Claimed, trouble: exchange.Trouble, now: datetime) -> dict[str, Any]:
     """No usable answer. Is it this question, or the endpoint?
 
     A failure right after the endpoint answered another question is a strike against this one, and enough strikes end
@@ -253,12 +252,12 @@ def try_later(judge: Judge, claimed: Claimed, trouble: client.Trouble, now: date
     return {"due_at": now + max(backoff, timedelta(seconds=trouble.retry_after or 0)), "strikes": strikes}
 
 
-def need_a_person(judge: Judge, claimed: Claimed, trouble: client.Trouble, now: datetime) -> dict[str, Any]:
+def need_a_person(judge: Judge, claimed: Claimed, trouble: exchange.Trouble, now: datetime) -> dict[str, Any]:
     stop(judge, trouble.sentence)
     return {}
 
 
-def give_up(judge: Judge, claimed: Claimed, trouble: client.Trouble, now: datetime) -> dict[str, Any]:
+def give_up(judge: Judge, claimed: Claimed, trouble: exchange.Trouble, now: datetime) -> dict[str, Any]:
     """The endpoint will not take this question. If it has never taken any, the settings are wrong, not the items."""
     if judge.answered_at is not None:
         return {"state": JudgeCall.FAILED}
@@ -270,18 +269,18 @@ def give_up(judge: Judge, claimed: Claimed, trouble: client.Trouble, now: dateti
     return {}
 
 
-def speak_otherwise(judge: Judge, claimed: Claimed, trouble: client.Trouble, now: datetime) -> dict[str, Any]:
+def speak_otherwise(judge: Judge, claimed: Claimed, trouble: exchange.Trouble, now: datetime) -> dict[str, Any]:
     """The endpoint knows a parameter by another name, or not at all: remember it and ask again."""
     judge.dialect = {**judge.dialect, **trouble.dialect}
     return {}
 
 
 CONSEQUENCES: dict[str, Consequence] = {
-    client.BUSY: slow_down,
-    client.DOWN: try_later,
-    client.REFUSED: need_a_person,
-    client.REJECTED: give_up,
-    client.DIALECT: speak_otherwise,
+    exchange.BUSY: slow_down,
+    exchange.DOWN: try_later,
+    exchange.REFUSED: need_a_person,
+    exchange.REJECTED: give_up,
+    exchange.DIALECT: speak_otherwise,
 }
 
 

@@ -10,7 +10,7 @@ from django.db import transaction
 
 from annotate.models import Item
 from pipeline import money
-from pipeline.judging import calls, client, parsing, protocol, settling
+from pipeline.judging import calls, exchange, parsing, protocol, settling
 from pipeline.judging.asking import address_of
 from pipeline.models import Judge
 
@@ -45,31 +45,33 @@ def try_judge(*, judge: Judge, item: Item) -> list[Exchange]:
 
     An endpoint that will not take one of our parameters is asked again without it, which is remembered.
     """
+    from pipeline.judging.client import Endpoint  # here, because it takes a second to import
+
     address = replace(address_of(judge), timeout=min(float(judge.timeout_seconds), LONGEST))
     questions = [preview(judge, item, order) for order in protocol.ORDERS]
     dialect = dict(judge.dialect)
-    with client.Endpoint(address) as endpoint:
+    with Endpoint(address) as endpoint:
         while True:
             reserve(judge, sum(calls.bound(judge, asked) for asked in questions))
             replies = [outcome_of(future) for future in [endpoint.ask(asked, dialect) for asked in questions]]
             made = [
-                exchange(judge, order, client.request(address, asked, dialect), calls.bound(judge, asked), reply)
+                settled(judge, order, exchange.request(address, asked, dialect), calls.bound(judge, asked), reply)
                 for order, asked, reply in zip(protocol.ORDERS, questions, replies, strict=True)
             ]
-            learned = [reply.dialect for reply in replies if isinstance(reply, client.Trouble) and reply.dialect]
+            learned = [reply.dialect for reply in replies if isinstance(reply, exchange.Trouble) and reply.dialect]
             if not learned:
                 return made
             dialect |= learned[0]
             Judge.objects.filter(pk=judge.pk).update(dialect=dialect)
 
 
-Outcome = client.Reply | client.Trouble
+Outcome = exchange.Reply | exchange.Trouble
 
 
-def outcome_of(future: "Future[client.Reply]") -> Outcome:
+def outcome_of(future: "Future[exchange.Reply]") -> Outcome:
     try:
         return future.result()
-    except client.Trouble as trouble:
+    except exchange.Trouble as trouble:
         return trouble
 
 
@@ -86,15 +88,15 @@ def reserve(judge: Judge, units: int) -> None:
     calls.book(judge.pk, unknown=units)
 
 
-def exchange(judge: Judge, order: tuple[int, int], sent: dict[str, Any], units: int, outcome: Outcome) -> Exchange:
+def settled(judge: Judge, order: tuple[int, int], sent: dict[str, Any], units: int, outcome: Outcome) -> Exchange:
     """Book what one question cost, and read its reply."""
-    trouble = outcome if isinstance(outcome, client.Trouble) else None
+    trouble = outcome if isinstance(outcome, exchange.Trouble) else None
     tokens = trouble.tokens if trouble else settling.tokens_of(outcome)  # type: ignore[arg-type]
     cost = settling.cost_of(judge, tokens)
     lost = tokens is None and (trouble is None or trouble.maybe_charged)
     calls.book(judge.pk, spent=cost, unknown=0 if lost else -units)
     common: dict[str, Any] = {"order": list(order), "sent": pretty(sent), "tokens": tokens, "cost": money.amount(cost)}
-    if isinstance(outcome, client.Trouble):
+    if isinstance(outcome, exchange.Trouble):
         return Exchange(**common, received=pretty_text(outcome.body), error=outcome.sentence)
     brief = protocol.brief_of(judge.project)
     verdict, error = settling.read_verdict(brief, outcome)

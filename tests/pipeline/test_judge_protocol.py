@@ -6,7 +6,7 @@ import math
 import pytest
 
 from pipeline.judging import parsing, protocol
-from pipeline.judging.client import retry_after
+from pipeline.judging.exchange import retry_after
 from pipeline.judging.protocol import Brief, Criterion
 
 BRIEF = Brief(

@@ -375,7 +375,7 @@ def test_a_worker_back_from_the_dead_books_its_money_and_nothing_else(judge, jud
 
 
 def reply_of(answer):
-    from pipeline.judging.client import read_reply
+    from pipeline.judging.exchange import read_reply
 
     return read_reply(answer.text(), 0.1)
 

@@ -1,0 +1,153 @@
+"""One exchange with an endpoint: what is sent, a Reply by the protocol's schema, or a Trouble that says what to do.
+
+Nothing here talks to anybody (`client.py` does), so it costs nothing to import.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from pipeline.runs import storable
+
+TOP_LOGPROBS = 5  # the most that every server with log-probabilities gives
+LONGEST_WAIT = 3600.0  # seconds; an endpoint that asks for more is asked again after an hour
+MOST_BODY = 100_000  # characters kept of what an endpoint says
+
+# What became of a request that got no usable reply.
+BUSY = "busy"  # asked to slow down
+DOWN = "down"  # no answer, or an answer that breaks the protocol: try again later
+REFUSED = "refused"  # key, model or address are wrong, or the account is empty: a person must act
+REJECTED = "rejected"  # this request will not be answered; another one may
+DIALECT = "dialect"  # a parameter of ours is not taken here: ask again without it
+
+# What to leave off, or to call otherwise, when an endpoint will not take a parameter.
+DIALECTS = {"logprobs": None, "temperature": None, "max_tokens": "max_completion_tokens"}
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the endpoint answered. Token counts are the endpoint's own; None where it does not count."""
+
+    text: str
+    finish_reason: str
+    logprobs: Sequence[Any]
+    tokens_input: int | None
+    tokens_output: int | None
+    seconds: float
+    body: str
+
+
+class Trouble(Exception):
+    """A request without a usable reply: its kind, a sentence for people, and whether it may cost money.
+
+    `maybe_charged` is True where the request was sent and its cost is not known; `tokens` are what an unusable reply
+    says it used.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        sentence: str,
+        *,
+        retry_after: float | None = None,
+        maybe_charged: bool = False,
+        tokens: tuple[int, int] | None = None,
+        dialect: Mapping[str, str | None] | None = None,
+        body: str = "",
+    ) -> None:
+        super().__init__(sentence)
+        self.kind = kind
+        self.sentence = sentence
+        self.retry_after = retry_after
+        self.maybe_charged = maybe_charged
+        self.tokens = tokens
+        self.dialect = dict(dialect or {})
+        self.body = body
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where to ask and how: the part of a request that is the same for every item."""
+
+    base_url: str
+    key: str
+    model: str
+    max_tokens: int
+    timeout: float  # seconds for one whole request
+
+
+def request(address: Address, messages: Sequence[Mapping[str, str]], dialect: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of a request: temperature 0, and the log-probabilities of its tokens, as far as `dialect` allows."""
+    wanted: dict[str, Any] = {"temperature": 0, "max_tokens": address.max_tokens, "logprobs": True}
+    body: dict[str, Any] = {"model": address.model, "messages": list(messages)}
+    for name, value in wanted.items():
+        taken = dialect.get(name, name)
+        if taken is not None:
+            body[taken] = value
+    if "logprobs" in body:
+        body["top_logprobs"] = TOP_LOGPROBS
+    return body
+
+
+def read_reply(body: str, seconds: float) -> Reply:
+    """A reply by the protocol's schema. Raises Trouble, with the tokens it used if it says so."""
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        raise broken("its reply is not JSON", body) from None
+    tokens = used(data)
+    try:
+        choice = data["choices"][0]
+        text = choice["message"].get("content")
+    except (TypeError, KeyError, IndexError, AttributeError):
+        raise broken("its reply holds no choices[0].message", body, tokens) from None
+    if text is not None and not isinstance(text, str):
+        raise broken("the content of its reply is not text", body, tokens)
+    told = choice.get("logprobs")
+    content = told.get("content") if isinstance(told, dict) else None
+    return Reply(
+        text=storable(text or ""),
+        finish_reason=str(choice.get("finish_reason") or ""),
+        logprobs=content if isinstance(content, list) else [],
+        tokens_input=tokens[0] if tokens else None,
+        tokens_output=tokens[1] if tokens else None,
+        seconds=seconds,
+        body=kept(body),
+    )
+
+
+def broken(how: str, body: str, tokens: tuple[int, int] | None = None) -> Trouble:
+    sentence = f"The endpoint does not keep to the protocol: {how}. Does the URL end in /v1?"
+    return Trouble(DOWN, sentence, maybe_charged=tokens is None, tokens=tokens, body=kept(body))
+
+
+def used(data: Any) -> tuple[int, int] | None:
+    """(input, output) tokens as a reply counts them; None where it does not."""
+    usage = data.get("usage") if isinstance(data, dict) else None
+    if not isinstance(usage, dict):
+        return None
+    counts = usage.get("prompt_tokens"), usage.get("completion_tokens", 0)
+    if all(isinstance(count, int) and not isinstance(count, bool) and 0 <= count < 2**31 for count in counts):
+        return counts[0], counts[1]  # type: ignore[return-value]
+    return None
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the endpoint asks to wait: Retry-After as a number or a date; None where it does not ask."""
+    value = headers.get("retry-after", "").strip()
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError):
+            return None
+    return min(max(0.0, seconds), LONGEST_WAIT) if seconds == seconds else None  # NaN is no number of seconds
+
+
+def kept(body: str) -> str:
+    """As much of a body as is shown and stored."""
+    return storable(body[:MOST_BODY])
