@@ -181,18 +181,18 @@ def _linear_layers(model: PreTrainedModel, topmost: int) -> list[str]:
 
 
 def merged(model: PreTrainedModel | PeftModel, dtype: torch.dtype) -> PreTrainedModel:
-    """The model with its adapters added to its weights, in `dtype` (a reward head stays in float32).
+    """The model with its adapters added to its weights, in `dtype`; a reward head stays as it is, in float32.
 
-    Added in float32 and rounded once: adapters are small beside the weights, and would lose most in bfloat16.
     Meant for saving: casting also rounds the position encodings, which are made anew when the folder is loaded.
     """
-    if isinstance(model, PeftModel):
-        model = model.float().merge_and_unload()
-    model = model.to(dtype)
-    head = dict(model.named_children()).get(HEAD)
-    if head is not None:
-        head.float()
-    return model
+    plain = model.merge_and_unload() if isinstance(model, PeftModel) else model
+    head = dict(plain.named_children()).get(HEAD)
+    if head is None:
+        return plain.to(dtype)
+    weight = head.weight.detach().clone()
+    plain = plain.to(dtype)
+    head.float().weight.data.copy_(weight)
+    return plain
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
