@@ -69,7 +69,7 @@ def alpaca_rows(path: Path) -> Iterator[Row]:
 
 CASES = (
     Case("hh", "HH harmless, people's choices", "hh_harmless.jsonl.gz", hh_rows, 0, 512),
-    Case("alpaca", "AlpacaEval, a judge's choices", "alpaca_eval.jsonl.gz", alpaca_rows, 600, 768),
+    Case("alpaca", "AlpacaEval, a judge's choices", "alpaca_eval.jsonl.gz", alpaca_rows, 400, 768),
 )
 
 
