@@ -46,6 +46,13 @@ def pair(text: str) -> tuple[str, str]:
     return key.strip().replace("-", "_"), value.strip()
 
 
+def how_many(text: str) -> int:
+    """An argparse type: a whole number from 1."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
 def settings_from(kind: str, pairs: list[tuple[str, str]]) -> dict[str, Any]:
     """Settings of a stage from the command line, each in its own type. Raises WrongUse."""
     known = {item.name: item for item in settings_of(STAGES[kind].config)}

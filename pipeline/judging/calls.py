@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
 
-from annotate.models import Item, Response
+from annotate.models import Item, Project, Response
 from pipeline import money
 from pipeline.judging import protocol
 from pipeline.models import Judge, JudgeCall, Route
@@ -92,11 +92,13 @@ def pending(judge: Judge) -> QuerySet[JudgeCall]:
 
 
 def judges_due(moment: datetime | None = None) -> list[int]:
-    """The enabled judges that have something to ask and nobody who asks for them: what `wake` starts."""
+    """The enabled judges of active projects that have something to ask and nobody who asks: what `wake` starts."""
     moment = moment or timezone.now()
     free = Q(lease_until=None) | Q(lease_until__lt=moment)
     rested = Q(resume_at=None) | Q(resume_at__lte=moment)
-    judges = Judge.objects.filter(free, rested, enabled=True).exclude(state=Judge.STOPPED)
+    judges = Judge.objects.filter(free, rested, enabled=True, project__state=Project.ACTIVE).exclude(
+        state=Judge.STOPPED
+    )
     return [judge.pk for judge in judges if pending(judge).exists() or items_due(judge).exists()]
 
 

@@ -37,7 +37,7 @@ def start(*, judge: Judge, limit: int | None = None, again: bool = False) -> Run
         return None
     if not locked.enabled or locked.state == Judge.STOPPED or locked.model_version is None:
         return None
-    horizon = calls.horizon(judge=locked, items=min(limit or BATCH, BATCH))
+    horizon = calls.horizon(judge=locked, items=BATCH if limit is None else min(limit, BATCH))
     rows = list(requests(locked, horizon))
     if not rows:
         return None

@@ -57,6 +57,13 @@ def test_an_unknown_project_is_wrong_use(db, capsys, arguments):
     assert "There is no project 'nowhere'" in message
 
 
+@pytest.mark.parametrize("command", ["route", "judge"])
+@pytest.mark.parametrize("limit", ["0", "-1", "many"])
+def test_a_limit_that_is_none_is_wrong_use(project, capsys, command, limit):
+    with pytest.raises(CommandError, match="is not a whole number from 1"):
+        call_command(command, project.slug, f"--limit={limit}")
+
+
 def test_judge(judge, judged_item, server, capsys):
     judged_item()
     judged_item()

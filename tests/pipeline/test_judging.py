@@ -478,6 +478,13 @@ def test_a_judge_that_is_switched_off_is_not_due(judge, judged_item):
     assert judge_items(judge=judge)["asked"] == 0
 
 
+def test_a_project_that_rests_spends_nothing_on_judges(judge, judged_item, project):
+    judged_item()
+    project.state = "paused"
+    project.save()
+    assert judges_due() == []
+
+
 def test_a_rest_is_not_waited_for_longer_than_a_worker_has(judge, judged_item, server, monkeypatch):
     monkeypatch.setattr(asking, "PATIENCE", 0.0)
     judged_item()

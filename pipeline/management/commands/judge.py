@@ -8,7 +8,7 @@ from django.core.management.base import CommandParser
 from annotate.commands import STOPPED, Failed, WrongUse, project_named
 from annotate.models import Project
 from pipeline import shutdown
-from pipeline.commands import RunCommand
+from pipeline.commands import RunCommand, how_many
 from pipeline.judging import calls, judge_items
 from pipeline.judging.asking import never
 from pipeline.judging.protocol import ORDERS
@@ -29,7 +29,7 @@ class Command(RunCommand):
     def arguments(self, parser: CommandParser) -> None:
         parser.add_argument("project", help="The project's slug.")
         parser.add_argument("--judge", help="One judge, by its name; by default all that are switched on.")
-        parser.add_argument("--limit", type=int, help="At most so many items a judge.")
+        parser.add_argument("--limit", type=how_many, help="At most so many items a judge.")
         parser.add_argument("--wait", action="store_true", help="Wait for the run of a local judge.")
 
     def run(self, **options: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from annotate.commands import JsonCommand, project_named
+from pipeline.commands import how_many
 from pipeline.routing import route_items
 
 
@@ -13,7 +14,7 @@ class Command(JsonCommand):
 
     def arguments(self, parser: CommandParser) -> None:
         parser.add_argument("project", help="The project's slug.")
-        parser.add_argument("--limit", type=int, help="At most so many items.")
+        parser.add_argument("--limit", type=how_many, help="At most so many items.")
 
     def run(self, **options: Any) -> dict[str, Any]:
         project = project_named(options["project"])
