@@ -291,7 +291,8 @@ def halt(*, judge: Judge, message: str) -> None:
 
 
 def resume(*, judge: Judge, **values: Any) -> None:
-    """Let a judge that rests or has stopped be asked again at once."""
+    """Let a judge that rests or has stopped be asked again at once, also what had failed a moment ago."""
+    JudgeCall.objects.filter(judge=judge, state=JudgeCall.PENDING).update(due_at=None)
     Judge.objects.filter(pk=judge.pk).update(state=Judge.READY, message="", resume_at=None, failures=0, **values)
 
 

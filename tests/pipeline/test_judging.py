@@ -284,18 +284,23 @@ def test_an_endpoint_that_rejects_everything_stops_the_judge_and_gives_up_nothin
 
 def test_a_question_that_breaks_a_working_endpoint_is_given_up_in_the_end(judge, judged_item, server, monkeypatch):
     monkeypatch.setattr(settling, "MOST_STRIKES", 2)
+    monkeypatch.setattr(settling, "MOST_BACKOFF", 0.02)
+    monkeypatch.setattr(settling, "REST", 60.0)
     Judge.objects.update(concurrency=1)
     judged_item("poison")
-    for _ in range(3):
-        judged_item("fine")
 
     def respond(request):
         return error(500, "crash") if shown(request)["conversation"].endswith("poison") else Answer()
 
     server.respond = respond
-    monkeypatch.setattr(settling, "REST", 60.0)
-    judge_items(judge=judge)
-    assert set(JudgeCall.objects.filter(item__title="fine").values_list("state", flat=True)) == {"answered"}
+    poison = JudgeCall.objects.filter(item__title="poison")
+    for times in (1, 2, 3):
+        judged_item("fine")
+        judge_items(judge=judge, again=True)
+        assert JudgeCall.objects.filter(item__title="fine", state="answered").count() == 2 * times
+    # One strike a round, for the one that is asked right after an answer: two rounds end one order, the third the other.
+    assert set(poison.values_list("state", flat=True)) == {"failed"}
+    assert poison.first().error == "The endpoint says 500: crash"
     assert not Annotation.objects.filter(item__title="poison").exists()
 
 
