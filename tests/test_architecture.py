@@ -97,7 +97,9 @@ def test_serving_a_page_loads_no_training_library():
 
 def test_no_file_is_a_drawer_for_odds_and_ends():
     drawers = {"utils.py", "helpers.py", "misc.py", "common.py"}
-    assert [str(path) for path in python_files("annotate", "pipeline", "config", "tests") if path.name in drawers] == []
+    assert [
+        str(path) for path in python_files("annotate", "pipeline", "config", "tests") if path.name in drawers
+    ] == []
 
 
 def test_templates_have_no_inline_style_or_handler():
@@ -105,5 +107,7 @@ def test_templates_have_no_inline_style_or_handler():
     wrong = []
     for path in sorted((ROOT / "templates").rglob("*.html")):
         text = path.read_text(encoding="utf-8")
-        wrong += [f"{path.name}: {mark}" for mark in (' style="', " onclick=", " onload=", " onchange=") if mark in text]
+        wrong += [
+            f"{path.name}: {mark}" for mark in (' style="', " onclick=", " onload=", " onchange=") if mark in text
+        ]
     assert wrong == []
