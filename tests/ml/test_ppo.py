@@ -7,12 +7,13 @@ import pytest
 import torch
 from peft import LoraConfig
 from torch import nn
-from transformers import LlamaForCausalLM, TrainerCallback
+from transformers import GPT2Config, GPT2Model, LlamaForCausalLM, TrainerCallback
 from trl import GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
 from pipeline.ml.rewards.reward_model import Calibration
 from pipeline.ml.trainers.critic import Critic
+from pipeline.ml.trainers.ppo import METRICS
 from pipeline.ml.trainers.ppo_trainer import PPOConfig, PPOTrainer
 from pipeline.ml.trainers.repeatable import prompt_order
 from tests.ml.ppo_toy import EOS, PAD, rollout, save_toy, toy_prompts, toy_tokenizer, toy_trainer
@@ -274,32 +275,7 @@ def test_every_metric_is_reported(toy, tmp_path):
     trainer = toy_trainer(toy, tmp_path)
     trainer.train()
     logged = trainer.state.log_history[0]
-    names = [
-        "reward",
-        "score",
-        "kl",
-        "kl_per_token",
-        "kl_coef",
-        "policy_loss",
-        "value_loss",
-        "entropy",
-        "clip_fraction",
-        "value_clip_fraction",
-        "approx_kl",
-        "explained_variance",
-        "ratio_max",
-        "length",
-        "eos_share",
-        "shaped_return",
-        "tokens_per_second",
-        "unscorable_share",
-        "seconds_generate",
-        "seconds_score",
-        "seconds_update",
-        "learning_rate",
-        "grad_norm",
-    ]
-    assert [name for name in names if name not in logged] == []
+    assert [name for name in METRICS if name not in logged] == []
     assert logged["ratio_max"] > 1
     assert 0 < logged["length"] <= 8
     assert logged["entropy"] == pytest.approx(3.46, abs=0.3)  # ln 32: the toy starts out undecided
@@ -323,6 +299,17 @@ def test_lora_trains_adapters_against_the_base_as_reference(toy, tmp_path):
 def test_a_critic_starts_at_zero(toy):
     ids = torch.randint(4, 30, (2, 5))
     assert Critic.from_policy(toy)(ids, torch.ones_like(ids)).abs().max() == 0
+
+
+def test_a_critic_counts_positions_from_the_first_real_token():
+    """A model that learns its positions, unlike the toy's, would otherwise read a padded prompt as a later one."""
+    torch.manual_seed(0)
+    critic = Critic(GPT2Model(GPT2Config(vocab_size=32, n_embd=32, n_layer=2, n_head=2, n_positions=16)))
+    nn.init.normal_(critic.head.weight)
+    bare = torch.tensor([[9, 8, 20]])
+    padded = torch.tensor([[PAD, PAD, 9, 8, 20]])
+    values = critic(bare, torch.ones_like(bare)), critic(padded, (padded != PAD).long())[:, 2:]
+    torch.testing.assert_close(*values, atol=1e-5, rtol=0)
 
 
 # -- checkpoints --------------------------------------------------------------------------------------------
@@ -350,6 +337,7 @@ def test_a_resumed_run_ends_where_a_straight_one_does(toy, tmp_path):
     assert (weights(cut) - weights(straight)).abs().max() > 1e-3
     assert (weights(resumed) - weights(straight)).abs().max() < 1e-6
     assert resumed.kl_controller.coef == straight.kl_controller.coef
+    assert resumed._step == straight._step == 96
 
 
 def test_a_checkpoint_holds_what_is_needed_to_go_on(toy, tmp_path):
