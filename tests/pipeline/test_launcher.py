@@ -135,6 +135,7 @@ def watcher_process(run, database_url):
                 "DJANGO_SETTINGS_MODULE": "config.settings",
                 "DATABASE_URL": database_url,
             },
+            start_new_session=True,
         )
         started.append(process)
         return process
@@ -268,7 +269,7 @@ def test_a_deaf_trainer_is_cancelled_within_five_seconds(run, beside):
 def test_a_killed_watcher_leaves_its_trainer_which_the_next_one_takes_up(run, watcher_process, beside):
     watcher = watcher_process("until:go")
     (pid,) = wait_until(lambda: starts(run), "the trainer has started")
-    watcher.kill()
+    os.killpg(watcher.pid, signal.SIGKILL)  # with all of its group, as a supervisor or a terminal does
     watcher.wait()
     assert not gone(pid)
     launcher.drive(run.pk, command=scripted("until:go"))
@@ -311,6 +312,24 @@ def test_a_watcher_that_has_to_go_leaves_a_checkpoint_and_a_queued_run(run, watc
     launcher.drive(run.pk, command=scripted("until:go"))
     run.refresh_from_db()
     assert (run.state, run.attempt) == ("succeeded", 1)  # having to stop is no failed attempt
+    assert len(starts(run)) == 2
+
+
+@needs_rows
+def test_a_watcher_that_has_to_go_does_not_wait_for_a_slow_trainer(run, watcher_process):
+    """The run is queued in time all the same, and what becomes of the trainer is not counted as a failed attempt."""
+    watcher = watcher_process("deaf", "until:go")
+    wait_until(lambda: RunEvent.objects.filter(run=run, data__message="deaf").exists(), "it has gone deaf")
+    watcher.send_signal(signal.SIGTERM)
+    wait_until(lambda: Run.objects.get(pk=run.pk).state == "queued", "the run is queued")
+    (pid,) = starts(run)
+    assert not gone(pid)
+    os.kill(pid, signal.SIGKILL)
+    watcher.wait(PATIENCE)
+    (Path(run.folder) / "go").touch()
+    launcher.drive(run.pk, command=scripted("until:go"))
+    run.refresh_from_db()
+    assert (run.state, run.attempt) == ("succeeded", 1)
     assert len(starts(run)) == 2
 
 

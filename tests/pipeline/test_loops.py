@@ -9,7 +9,7 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from annotate.models import Change, Item
 from config.celery import app
-from pipeline import loops, recipes, registry
+from pipeline import loops, recipes, registry, tasks
 from pipeline.models import Loop, LoopFiring, Run
 from tests import factories
 
@@ -45,7 +45,7 @@ def test_a_loop_has_a_periodic_task(loop):
     task = loop.periodic_task
     assert (task.task, json.loads(task.args), task.enabled) == ("pipeline.tasks.look_loop", [loop.pk], True)
     assert (task.interval.every, task.interval.period) == (5, IntervalSchedule.MINUTES)
-    assert task.task in app.tasks
+    assert task.task == tasks.look_loop.name
 
 
 @needs_rows
