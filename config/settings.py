@@ -25,7 +25,6 @@ ARTIFACTS_URL = ENV.artifacts_url
 DEMO_MODEL = ENV.demo_model
 DEMO = ENV.dev
 SITE_URL = ENV.site_url
-VAR.mkdir(parents=True, exist_ok=True)
 
 INSTALLED_APPS = [
     "django.contrib.auth",
@@ -125,6 +124,7 @@ USE_TZ = True
 # --- Static files ---------------------------------------------------------------------------------------------
 STATIC_URL = "static/"
 STATIC_ROOT = VAR / "static"
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # whitenoise warns where there is none
 PLOTLY = importlib.util.find_spec("plotly")
 STATICFILES_DIRS = [
     BASE_DIR / "static",

@@ -4,17 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
-from django.conf import settings
 from django.test import Client
 
 from annotate.models import Membership, Project, User
 from tests import factories
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _static_folder() -> None:
-    """whitenoise warns on every request where there is none."""
-    Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
 
 
 @pytest.fixture
