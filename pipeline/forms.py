@@ -9,7 +9,7 @@ from annotate.models import Project
 from pipeline import loops, registry
 from pipeline.ml.configs import ConfigError, Setting, StageConfig, from_dict, settings_of, to_dict
 from pipeline.ml.stages import STAGES
-from pipeline.models import ModelVersion, Snapshot
+from pipeline.models import ModelVersion, Run, Snapshot
 
 # The settings that matter most, shown open; the others stand under “more”.
 OPEN: dict[str, tuple[str, ...]] = {
@@ -174,3 +174,24 @@ class LoopForm(forms.Form):
     every_minutes = forms.IntegerField(
         min_value=1, max_value=60 * 24 * 31, initial=10, label="Looks every", help_text="minutes"
     )
+    like = forms.ModelChoiceField(
+        queryset=Run.objects.none(),
+        required=False,
+        empty_label="the defaults",
+        label="With the settings of",
+        help_text="An earlier run that went well, or the defaults.",
+    )
+
+    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        done = Run.objects.filter(project=project, kind__in=loops.STEPS, state=Run.SUCCEEDED)
+        self.fields["like"].queryset = done.defer("result", "traceback")  # type: ignore[attr-defined]
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        like = data.pop("like", None)
+        if like is not None and like.kind != data.get("step"):
+            title = STAGES[data["step"]].title if data.get("step") else "that"
+            self.add_error("like", f"Run {like.pk} is no run of “{title}”: choose one, or the defaults.")
+        data["config"] = like.config if like is not None else {}
+        return data

@@ -126,8 +126,8 @@ def rows_of(path: Path) -> Iterator[Row]:
 
 
 def verdicts_given(run: Run) -> str:
-    take_in_verdicts(run)
-    return ""
+    taken = take_in_verdicts(run)
+    return f"{taken.get('verdicts', 0)} verdicts taken in."
 
 
 OUTCOMES: dict[str, Callable[[Run], str]] = {

@@ -1,7 +1,7 @@
 """Reads that the pipeline's pages need, each a fixed number of queries whatever the tables hold."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -89,12 +89,17 @@ def metric_points(run: Run, after: int) -> dict[str, Any]:
     found = RunEvent.objects.filter(run=run, event="metric", position__gt=after).order_by("position")
     rows = list(found.values_list("position", "step", "data")[: POINTS + 1])
     shown = rows[:POINTS]
+    drawn = charts.metrics_of(run.kind)
     return {
         "position": shown[-1][0] if shown else after,
-        "points": [[step, data.get("values", {})] for _, step, data in shown],
+        "points": [[step, only(data.get("values", {}), drawn)] for _, step, data in shown],
         "more": len(rows) > POINTS,
         "ended": run.ended,
     }
+
+
+def only(values: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: values[name] for name in names if name in values}
 
 
 def has_metrics(run: Run) -> bool:
@@ -121,12 +126,20 @@ def newest_values(run: Run) -> list[dict[str, Any]]:
 LOGGED = ("log", "metric", "checkpoint", "failed", "stopped")
 
 
-def log_lines(run: Run, limit: int | None = TAIL) -> list[str]:
-    """The newest lines of a run's log, oldest first; all of them without a limit."""
+def log_tail(run: Run) -> list[str]:
+    """The newest lines of a run's log, oldest first, with the metrics that are drawn."""
     events = RunEvent.objects.filter(run=run, event__in=LOGGED).order_by("-position")
-    shown = charts.metrics_of(run.kind) if limit else None
-    lines = [log_line(event, shown) for event in reversed(list(events[: limit and 2 * limit]))]
-    return [line for line in lines if line][-limit if limit else None :]
+    shown = charts.metrics_of(run.kind)
+    lines = [log_line(event, shown) for event in reversed(events[: 2 * TAIL])]
+    return [line for line in lines if line][-TAIL:]
+
+
+def whole_log(run: Run) -> Iterator[str]:
+    """Every line of a run's log, and how it ended if it ended badly; memory does not grow with it."""
+    events = RunEvent.objects.filter(run=run, event__in=LOGGED).order_by("position")
+    for event in events.iterator(chunk_size=1000):
+        yield log_line(event) + "\n"
+    yield from (text + "\n" for text in (run.message, run.traceback) if text)
 
 
 def log_line(event: RunEvent, shown: Sequence[str] | None = None) -> str:
@@ -308,6 +321,7 @@ def loop_rows(project: Project) -> list[dict[str, Any]]:
             "new": seen[loop.pk].new,
             "share": min(loop.new_labels, seen[loop.pk].new),
             "next_look": next_look(loop),
+            "what": STAGES[loop.step].title,
         }
         for loop in shown
     ]

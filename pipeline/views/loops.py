@@ -20,7 +20,7 @@ def index(request: HttpRequest, slug: str) -> HttpResponse:
     """The project's loops, and the form for a new one."""
     user = signed_in(request)
     project = managed_project(user, slug)
-    form = LoopForm(request.POST or None)
+    form = LoopForm(request.POST or None, project=project)
     if request.method == "POST" and form.is_valid():
         try:
             loop = loops.create_loop(project=project, by=user, **form.cleaned_data)

@@ -5,7 +5,7 @@ from typing import Any
 from csp.constants import UNSAFE_INLINE
 from csp.decorators import csp_update
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -73,7 +73,7 @@ def live_context(user: User, run: Run) -> dict[str, Any]:
         "evaluations": evaluations,
         "finished": run.ended and all(evaluation.ended for evaluation in evaluations),
         "values": queries.newest_values(run),
-        "log": queries.log_lines(run),
+        "log": queries.log_tail(run),
         "samples": queries.samples(run),
         "lineage": queries.lineage(run),
         "clone": run.kind if run.kind in TRAININGS else "",
@@ -111,11 +111,10 @@ def metrics(request: HttpRequest, slug: str, pk: int) -> JsonResponse:
 
 
 @require_safe
-def log(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+def log(request: HttpRequest, slug: str, pk: int) -> StreamingHttpResponse:
     """The whole log as plain text."""
     run = access.seen_run(signed_in(request), slug, pk)
-    lines = [*queries.log_lines(run, limit=None), *filter(None, [run.message, run.traceback])]
-    return HttpResponse("\n".join(lines) + "\n", content_type="text/plain; charset=utf-8")
+    return StreamingHttpResponse(queries.whole_log(run), content_type="text/plain; charset=utf-8")
 
 
 @require_POST

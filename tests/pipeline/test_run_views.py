@@ -141,7 +141,7 @@ def test_only_pages_with_charts_load_plotly_and_allow_its_styles(client, project
 def test_the_charts_get_what_is_new(look, training):
     everything = json.loads(look("run_metrics", training.pk))
     assert [step for step, _ in everything["points"]] == [1, 2]
-    assert everything["points"][1][1]["reward"] == 0.2
+    assert everything["points"][1][1] == {"reward": 0.2, "kl": 1.0, "value_loss": 2.0}  # what is drawn, no more
     assert (everything["ended"], everything["more"]) == (False, False)
     position = RunEvent.objects.filter(run=training, event="metric").first().position
     assert [step for step, _ in json.loads(look("run_metrics", training.pk, after=position))["points"]] == [2]
@@ -183,7 +183,9 @@ def test_a_run_without_a_worker_says_so(look, training):
 def test_the_whole_log_is_plain_text(client, project, training):
     response = client.get(reverse("run_log", args=[project.slug, training.pk]))
     assert response["Content-Type"] == "text/plain; charset=utf-8"
-    assert "grad norm 9.9" in response.content.decode()
+    text = b"".join(response.streaming_content).decode()
+    assert re.search(r"^\d\d:\d\d:\d\d  step 2  grad norm 9.9  kl 1  reward 0.2  value loss 2$", text, re.MULTILINE)
+    assert "warning: The critic lags behind." in text
 
 
 def test_a_report_shows_its_interval_beside_the_baselines(look, project):
@@ -390,6 +392,7 @@ def test_a_loop_is_made_paused_and_deleted_in_the_browser(look, press, project):
     press("loops", name="Weekly", step="train_reward", new_labels="50", every_minutes="30")
     loop = Loop.objects.get()
     assert (loop.new_labels, loop.periodic_task.interval.every, loop.created_by.username) == (50, 30, "mona")
+    assert "Train a reward model · every 30 min · by mona" in words(look("loops"))
     assert "0 of 50" in words(look("loops"))
     press("loop_pause", loop.pk, enabled="0")
     assert "paused" in words(look("loops"))
@@ -398,6 +401,17 @@ def test_a_loop_is_made_paused_and_deleted_in_the_browser(look, press, project):
     press("loop_pause", loop.pk, enabled="1")
     press("loop_delete", loop.pk)
     assert not Loop.objects.exists()
+
+
+def test_a_loop_can_train_as_an_earlier_run_did(press, project):
+    config = {**defaults("train_reward"), "method": "head_only"}
+    earlier = stand_ins.run(project, config=config)
+    sent = {"step": "train_reward", "new_labels": "5", "every_minutes": "3", "like": earlier.pk}
+    press("loops", name="Quick", **sent)
+    assert Loop.objects.get().config == config
+    refused = press("loops", name="Other", **{**sent, "step": "dpo"})
+    assert refused.status_code == 422
+    assert "is no run of “Train a policy with DPO”" in refused.content.decode()
 
 
 def test_a_loops_name_is_taken_once(press, project):
