@@ -113,7 +113,7 @@ def horizon(*, judge: Judge, items: int) -> int:
 
 def next_due(judge: Judge, moment: datetime, horizon: int | None = None) -> float | None:
     """Seconds until the judge and one of its pending calls are due; None where nothing is pending."""
-    waiting = pending(judge).filter(**up_to(horizon)).order_by(FRESH_FIRST)
+    waiting = pending(judge).filter(claim="", **up_to(horizon)).order_by(FRESH_FIRST)
     first = waiting.values_list("due_at", flat=True)[:1]
     if not first:
         return None
