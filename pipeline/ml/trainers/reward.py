@@ -316,7 +316,7 @@ def _evaluate_saved(
     held_out: Sequence[Pair],
 ) -> dict[str, Any] | None:
     """The report on the held-out pairs by the model as it was saved, or None without such pairs."""
-    if not held_out:
+    if not held_out or not is_main_process():  # the main process alone has saved it, and writes the result
         return None
     model = load_reward_model(folder.model, dtype=choose_dtype(config.dtype))
     settings = EvaluateRewardConfig(max_length=config.max_length, batch_size=FORWARD_BATCH)
