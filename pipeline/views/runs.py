@@ -143,8 +143,8 @@ def train(request: HttpRequest, slug: str) -> HttpResponse:
     """Start a training run: ?kind= says which, ?clone= takes the settings of an earlier one."""
     user = signed_in(request)
     project = managed_project(user, slug)
-    kind, config = asked_kind(request, user, slug)
-    form = TrainForm(request.POST or None, project=project, kind=kind, config=config)
+    kind, config, chosen = asked_for(request, user, slug)
+    form = TrainForm(request.POST or None, project=project, kind=kind, config=config, initial=chosen)
     if request.method == "POST" and form.is_valid():
         try:
             return redirect("run", slug, start(project, user, kind, form.cleaned_data).pk)
@@ -154,16 +154,19 @@ def train(request: HttpRequest, slug: str) -> HttpResponse:
     return render(request, "pipeline/train.html", context, status=422 if form.errors else 200)
 
 
-def asked_kind(request: HttpRequest, user: User, slug: str) -> tuple[str, dict[str, Any]]:
+def asked_for(request: HttpRequest, user: User, slug: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """The kind of training, its settings, and the models and labels to choose at first."""
     cloned = request.GET.get("clone", "")
+    kind, config, chosen = request.GET.get("kind", "train_reward"), {}, {}
     if cloned:
         run = access.managed_run(user, slug, int(cloned) if cloned.isdigit() else 0)
         kind, config = run.kind, run.config
-    else:
-        kind, config = request.GET.get("kind", "train_reward"), {}
+        models = {name: entry["model"] for name, entry in run.inputs.items() if entry.get("model")}
+        chosen = {"start": models.get("base") or models.get("policy"), "snapshot": run.snapshot_id}
+        chosen["reward_model"] = models.get("reward_model")
     if kind not in TRAININGS:
         raise Http404("No such training.")
-    return kind, config
+    return kind, config, {name: pk for name, pk in chosen.items() if pk}
 
 
 def start(project: Project, user: User, kind: str, data: dict[str, Any]) -> Run:

@@ -132,6 +132,12 @@ def test_runs_are_listed_cancelled_and_resumed(project, make_run):
     assert (code, said) == (1, f"Run {first.pk} has ended already.")
 
 
+def test_cancelling_a_run_whose_worker_is_gone_ends_it_here(project, make_run):
+    run = runs.claim(make_run(project).pk, watcher="gone")
+    Run.objects.filter(pk=run.pk).update(heartbeat=None)
+    assert ask("runs", "--cancel", str(run.pk))["runs"][0]["state"] == "cancelled"
+
+
 def test_waiting_for_a_run_that_fails_ends_with_its_message(project, base, label_pairs, monkeypatch):
     """A worker that is faster takes the run, and the command only watches it."""
     label_pairs(project, 40)

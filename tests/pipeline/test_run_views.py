@@ -308,8 +308,11 @@ def test_ppo_without_a_reward_model_says_to_train_one(look, project, base, label
 
 
 def test_cloning_takes_the_settings_along(look, training):
-    shown = look("train", clone=training.pk)
-    assert re.search(r'name="set_steps" value="6"', shown)
+    stand_ins.model(training.project, kind="policy", name="newer", stage="promoted")
+    sent = form_of(look("train", clone=training.pk))
+    assert sent["set_steps"] == "6"
+    assert sent["start"] == str(training.inputs["policy"]["model"])
+    assert sent["reward_model"] == str(training.inputs["reward_model"]["model"])
     look("train", clone=999999, status=404)
     look("train", kind="judge", status=404)
 

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from annotate.commands import JsonCommand, WrongUse, project_named
-from pipeline import queries, runs
+from pipeline import launcher, queries, runs
 from pipeline.commands import progress_line
 from pipeline.models import Run
 
@@ -26,7 +26,9 @@ class Command(JsonCommand):
         if options["project"]:
             found = found.filter(project=project_named(options["project"]))
         if options["cancel"] is not None:
-            runs.cancel(run=numbered(found, options["cancel"]))
+            run = numbered(found, options["cancel"])
+            runs.cancel(run=run)
+            launcher.drive(run.pk)  # ends it here if its worker is gone; otherwise does nothing
             return {"runs": [row(numbered(found, options["cancel"]))]}
         if options["resume"] is not None:
             runs.resume(run=numbered(found, options["resume"]))
