@@ -41,15 +41,15 @@ run: .venv/runtime $(VAR)/secret-key
 # --- prove ----------------------------------------------------------------------------------------------------
 # The whole suite. On SQLite always; on PostgreSQL too where TEST_DATABASE_URL names a server (CI does).
 test: .venv/testing
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 	@if [ -n "$(TEST_DATABASE_URL)" ]; then \
 	  echo "The same on PostgreSQL and Redis:"; \
-	  DATABASE_URL="$(TEST_DATABASE_URL)" CELERY_BROKER_URL="$(TEST_BROKER_URL)" $(BIN)/python -m pytest -m "not database_free"; \
+	  DATABASE_URL="$(TEST_DATABASE_URL)" CELERY_BROKER_URL="$(TEST_BROKER_URL)" $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not database_free and not once"; \
 	fi
 
 # The everyday part: under a minute.
 check: .venv/testing lint
-	$(BIN)/python -m pytest -q -m "not slow and not browser and not stage"
+	$(BIN)/python -m pytest -q -n 2 -m "not slow and not browser and not stage"
 
 lint: .venv/testing
 	$(BIN)/ruff check .

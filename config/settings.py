@@ -190,6 +190,7 @@ if ENV.broker_url.startswith("filesystem"):
         "data_folder_out": str(_queue),
         "control_folder": str(_control),
         "store_processed": False,
+        "polling_interval": 0.3,  # seconds; also how soon an idle worker notices that it shall go
     }
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
@@ -199,9 +200,10 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+WHILE_FRESH = {"expires": 9}  # seconds: looks do not pile up while no worker is there
 CELERY_BEAT_SCHEDULE = {
-    "wake what is due": {"task": "pipeline.tasks.wake", "schedule": 10.0},
-    "take up imports": {"task": "annotate.tasks.wake_imports", "schedule": 10.0},
+    "wake what is due": {"task": "pipeline.tasks.wake", "schedule": 10.0, "options": WHILE_FRESH},
+    "take up imports": {"task": "annotate.tasks.wake_imports", "schedule": 10.0, "options": WHILE_FRESH},
     "return expired leases": {"task": "annotate.tasks.return_expired_leases", "schedule": 60.0},
     "refresh agreement": {"task": "annotate.tasks.refresh_agreement", "schedule": 30.0},
     "recount slots": {"task": "annotate.tasks.recount_slots", "schedule": 3600.0},

@@ -2,9 +2,16 @@
 
 import os
 import tempfile
+from pathlib import Path
 
 os.environ.setdefault("PLUMBLINE_DEV", "1")
 os.environ.setdefault("PLUMBLINE_VAR", tempfile.mkdtemp(prefix="plumbline-tests-"))
+worker = os.environ.get("PYTEST_XDIST_WORKER")
+if worker:  # each has a database of its own, so it needs files and a queue of its own too
+    os.environ["PLUMBLINE_VAR"] = str(Path(os.environ["PLUMBLINE_VAR"]) / worker)
+    if os.environ.get("CELERY_BROKER_URL", "").startswith("redis"):
+        server = os.environ["CELERY_BROKER_URL"].rpartition("/")[0]
+        os.environ["CELERY_BROKER_URL"] = f"{server}/{10 + int(worker.removeprefix('gw')) % 6}"
 os.environ.setdefault("LOG_LEVEL", "WARNING")
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # pytest-playwright runs a loop in the main thread
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

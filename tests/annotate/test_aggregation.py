@@ -1,7 +1,6 @@
 """What votes add up to, with literal numbers; and that a label can be thrown away and computed again."""
 
 import json
-import time
 from collections import Counter
 
 import pytest
@@ -177,16 +176,11 @@ def test_a_label_goes_when_its_last_vote_does(project):
 
 
 @pytest.mark.django_db
-def test_a_thousand_items_take_well_under_two_seconds(project, django_assert_max_num_queries):
+def test_many_items_cost_no_more_statements_an_item(project, django_assert_max_num_queries):
     items = [item.pk for item in spread(project, 1000)]
-    seconds = []
-    for _ in range(3):  # the best of three: the machine may be busy with something else
-        Label.objects.all().delete()
-        began = time.perf_counter()
-        with django_assert_max_num_queries(60):
-            aggregation.label_items(items)
-        seconds.append(time.perf_counter() - began)
-    assert min(seconds) < 2.0
+    Label.objects.all().delete()
+    with django_assert_max_num_queries(60):
+        aggregation.label_items(items)
     assert Label.objects.count() == 1000
 
 

@@ -298,7 +298,8 @@ def test_a_question_that_breaks_a_working_endpoint_is_given_up_in_the_end(judge,
         judged_item("fine")
         judge_items(judge=judge, again=True)
         assert JudgeCall.objects.filter(item__title="fine", state="answered").count() == 2 * times
-    # One strike a round, for the one that is asked right after an answer: two rounds end one order, the third the other.
+    # One strike a round, for the one that is asked right after an answer: two rounds end one order, the third
+    # the other.
     assert set(poison.values_list("state", flat=True)) == {"failed"}
     assert poison.first().error == "The endpoint says 500: crash"
     assert not Annotation.objects.filter(item__title="poison").exists()
