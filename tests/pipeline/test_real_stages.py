@@ -57,6 +57,7 @@ def wait_until(condition, what):
     return found
 
 
+@pytest.mark.once
 def test_the_whole_way_from_labels_to_a_promoted_policy_by_commands(labelled, base, capsys):
     """One journey and not four tests, since each stage takes seconds to load its libraries."""
     snapshot = reward_model_is_trained_and_measured(labelled, base, capsys)
