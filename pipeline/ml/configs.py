@@ -266,17 +266,17 @@ class DPOStageConfig(TrainingConfig):
 class PPOStageConfig(StageConfig):
     """Train a policy against a reward model (PPO)."""
 
-    steps: int = setting(100, "Steps", "Rollouts, each followed by its updates.", minimum=1)
+    steps: int = setting(20, "Steps", "Rollouts, each followed by its updates.", minimum=1)
     rollout_size: int = setting(16, "Rollout size", "Answers sampled per step.", minimum=2)
     minibatches: int = setting(2, "Minibatches", "Updates per pass over one rollout.", minimum=1)
-    epochs: int = setting(2, "Epochs", "Passes over one rollout.", minimum=1, maximum=100)
+    epochs: int = setting(1, "Epochs", "Passes over one rollout.", minimum=1, maximum=100)
     micro_batch_size: int = setting(
         4, "Micro-batch", "Answers in one forward pass, at most: memory, not the result, depends on it.", minimum=1
     )
     max_prompt_length: int = setting(
         512, "Longest prompt", "In tokens; longer prompts lose their beginning.", minimum=1
     )
-    max_new_tokens: int = setting(96, "Longest response", "In tokens; a longer answer is cut.", minimum=1)
+    max_new_tokens: int = setting(48, "Longest response", "In tokens; a longer answer is cut.", minimum=1)
     temperature: float = setting(
         1.0,
         "Temperature",
@@ -285,14 +285,18 @@ class PPOStageConfig(StageConfig):
         maximum=5.0,
     )
     learning_rate: float = setting(
-        1e-5,
+        1e-4,
         "Learning rate",
-        "Peak step size of the policy; it falls linearly to 0.",
+        "Peak step size of the policy; it falls linearly to 0. Without LoRA take about 1e-6.",
         minimum=TINY,
         maximum=1.0,
     )
     critic_learning_rate: float = setting(
-        1e-5, "Critic's learning rate", "Step size of the value model.", minimum=TINY, maximum=1.0
+        1e-4,
+        "Critic's learning rate",
+        "Step size of the value model; without LoRA take about 1e-5.",
+        minimum=TINY,
+        maximum=1.0,
     )
     warmup_ratio: float = setting(
         0.0, "Warm-up", "Share of the steps in which the learning rate rises.", minimum=0.0, maximum=1.0
