@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import time
+from contextlib import nullcontext
+from itertools import count
 
 import pytest
 import torch
@@ -12,7 +14,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline.ml import stopping
 from pipeline.ml.configs import ConfigError, PPOStageConfig
-from pipeline.ml.models import load_tokenizer, new_reward_model, save_model
+from pipeline.ml.evaluation.policy import policy_report
+from pipeline.ml.models import load_policy, load_tokenizer, new_reward_model, save_model
 from pipeline.ml.records import RunFolder, StageError, Stopped, read_events
 from pipeline.ml.rewards.reward_model import Calibration, RewardModelScorer
 from pipeline.ml.trainers import memory, ppo
@@ -224,6 +227,29 @@ def test_sigterm_saves_and_exits_with_130(tmp_path, inputs):
     folder = RunFolder(run.parent)
     stopped = events_of(folder, "stopped")[0]["step"]
     assert folder.latest_checkpoint().name == f"checkpoint-{2 * stopped}"
+
+
+# -- looks at held-out prompts ------------------------------------------------------------------------------
+
+
+def test_an_unchanged_policy_ties_with_the_start_and_stays_in_its_mode(run_folder, inputs):
+    """Rewards differ in the last bits from batch to batch: the same answer must not be scored twice."""
+    folder = run_folder("ppo", inputs, CONFIG)
+    config, policy = folder.config(PPOStageConfig), load_policy(inputs["policy"], dtype=torch.float32)
+    _, watched = ppo.choose_prompts(folder, config)
+    numbers = count()
+
+    class Unsteady:
+        def score(self, conversations):
+            return [float(next(numbers)) for _ in conversations]
+
+    probe = ppo._make_probe(folder, config, policy, load_tokenizer(inputs["policy"]), Unsteady(), watched)
+    for step, training in ((0, False), (1, True)):
+        policy.train(training)
+        probe.look(step, policy, lambda: nullcontext(policy))
+        assert policy.training is training
+    report = policy_report(probe.compared(1), sampled=True)
+    assert (report["ties"], report["kl"]["per_sequence"]) == (3, 0.0)
 
 
 # -- prompts ------------------------------------------------------------------------------------------------
