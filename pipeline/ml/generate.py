@@ -42,7 +42,7 @@ def run(folder: RunFolder) -> dict[str, Any]:
     total = len(prompts) * config.responses_per_prompt
     folder.events.progress(0, total, stage="loading the model")
     tokenizer = load_tokenizer(folder.input("model"))
-    model = load_policy(folder.input("model"), dtype=choose_dtype(config.dtype))
+    model = load_policy(folder.input("model"), dtype=choose_dtype(config.dtype, folder.input("model")))
     encoded = [encode_prompt(tokenizer, prompt.messages, config.max_prompt_length) for prompt in prompts]
     require_context(model, encoded, config.max_new_tokens)
     shortened = sum(item.shortened for item in encoded)

@@ -54,7 +54,7 @@ def run(folder: RunFolder) -> dict[str, Any]:
     folder.events.progress(0, len(requests), stage="loading the judge")
     tokenizer = load_tokenizer(folder.input("model"))
     encoded = [encode_request(tokenizer, request, config.max_length) for request in requests]
-    model = load_policy(folder.input("model"), dtype=choose_dtype(config.dtype))
+    model = load_policy(folder.input("model"), dtype=choose_dtype(config.dtype, folder.input("model")))
     longest = max(len(choice) for item in encoded for choice in item.choices)
     require_context(model, [item.prompt for item in encoded], longest)
     verdicts = RowFile(folder.path / "verdicts.jsonl")

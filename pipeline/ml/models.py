@@ -44,9 +44,25 @@ def choose_device() -> torch.device:
     return torch.device("cpu")
 
 
-def choose_dtype(name: str) -> torch.dtype:
-    """The dtype that a config names; "auto" is bfloat16 where the hardware computes in it, else float32."""
-    return _DTYPES[name] if name != "auto" else (torch.bfloat16 if has_bfloat16() else torch.float32)
+def choose_dtype(name: str, *folders: Path) -> torch.dtype:
+    """The dtype that a config names; "auto" is bfloat16 where the hardware computes in it, else float32.
+
+    Where one of the models in `folders` lies in float32, it is float32: most of what a training adds to a weight is
+    smaller than bfloat16's last digit, and loading it in bfloat16 would take the training away again. Models that are
+    compared are named together, since a difference of precision would pass for a difference of models.
+    """
+    if name != "auto":
+        return _DTYPES[name]
+    kept = any(stored_dtype(folder) == torch.float32 for folder in folders)
+    return torch.bfloat16 if has_bfloat16() and not kept else torch.float32
+
+
+def stored_dtype(folder: Path) -> torch.dtype | None:
+    """The dtype that a model's folder names in its config; None where it names none, or holds no model."""
+    if not (folder / "config.json").is_file():
+        return None
+    named = AutoConfig.from_pretrained(folder).dtype
+    return getattr(torch, named) if isinstance(named, str) else named
 
 
 def has_bfloat16() -> bool:
@@ -180,19 +196,12 @@ def _linear_layers(model: PreTrainedModel, topmost: int) -> list[str]:
     return found
 
 
-def merged(model: PreTrainedModel | PeftModel, dtype: torch.dtype) -> PreTrainedModel:
-    """The model with its adapters added to its weights, in `dtype`; a reward head stays as it is, in float32.
+def merged(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
+    """The model with its adapters added to its weights, in float32; a model without adapters as it is.
 
-    Meant for saving: casting also rounds the position encodings, which are made anew when the folder is loaded.
+    In bfloat16 nine of ten weights of a small training would round back to what they were before it.
     """
-    plain = model.merge_and_unload() if isinstance(model, PeftModel) else model
-    head = dict(plain.named_children()).get(HEAD)
-    if head is None:
-        return plain.to(dtype)
-    weight = head.weight.detach().clone()
-    plain = plain.to(dtype)
-    head.float().weight.data.copy_(weight)
-    return plain
+    return model.float().merge_and_unload() if isinstance(model, PeftModel) else model
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

@@ -15,7 +15,7 @@ from pipeline.ml.__main__ import main
 from pipeline.ml.data import Pair, pair_of
 from pipeline.ml.models import load_policy
 from pipeline.ml.records import Events, RunFolder, StageError, Stopped, read_events
-from pipeline.ml.trainers import dpo, reference
+from pipeline.ml.trainers import dpo
 from pipeline.ml.trainers.pair_tokens import encode_answer, encode_pair, encode_pairs
 from pipeline.ml.trainers.reference import PairLogProbs, pair_log_probs
 from pipeline.ml.trainers.reward import soft_preference_loss
@@ -337,8 +337,10 @@ def test_a_run_resumed_from_a_checkpoint_ends_as_the_straight_one(dpo_run, monke
     assert stop.value.step == 7
     stopping.clear()
     monkeypatch.undo()
-    monkeypatch.setattr(reference, "pair_log_probs", None)  # what the reference says is not read a second time
+    read_before = {path: path.stat().st_mtime_ns for path in resumed.path.glob("reference-*.json")}
     result = dpo.run(RunFolder(resumed.path))
+    assert {path.name for path in read_before} == {"reference-train.json", "reference-eval.json"}
+    assert all(path.stat().st_mtime_ns == at for path, at in read_before.items()), "what it said is read once"
     assert result["steps"] == expected["steps"] == 12
     assert result["eval"] == expected["eval"]
     for name, value in weights(straight).items():

@@ -103,7 +103,7 @@ def test_a_merged_model_answers_as_the_adapted_one(tiny_model_folder, tmp_path):
     ids = torch.tensor([[5, 6, 7, 8]])
     model = adapted(tiny_model_folder, torch.float32)
     plain, expected = load_policy(tiny_model_folder, dtype=torch.float32)(ids).logits, model(ids).logits
-    save_model(merged(model, torch.float32), load_tokenizer(tiny_model_folder), tmp_path / "out")
+    save_model(merged(model), load_tokenizer(tiny_model_folder), tmp_path / "out")
     saved = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)(ids).logits
 
     assert torch.allclose(saved, expected, atol=1e-5)
@@ -111,7 +111,7 @@ def test_a_merged_model_answers_as_the_adapted_one(tiny_model_folder, tmp_path):
     assert load_tokenizer(tmp_path / "out").chat_template == load_tokenizer(tiny_model_folder).chat_template
 
 
-def test_merging_rounds_a_weight_by_no_more_than_its_dtype_must(tiny_model_folder):
+def test_merging_into_a_bfloat16_model_rounds_nothing_away(tiny_model_folder):
     model = adapted(tiny_model_folder, torch.bfloat16)
     layers = {
         name.removeprefix("base_model.model."): layer
@@ -124,20 +124,32 @@ def test_merging_rounds_a_weight_by_no_more_than_its_dtype_must(tiny_model_folde
         + 2 * layer.lora_B["default"].weight @ layer.lora_A["default"].weight
         for name, layer in layers.items()
     }
-    saved = merged(model, torch.bfloat16).state_dict()
+    saved = merged(model).state_dict()
 
     assert len(expected) == 14
     for name, weight in expected.items():
-        assert saved[name].dtype == torch.bfloat16
-        # Half the distance between neighbours: what one rounding can cost.
-        assert torch.all((saved[name].float() - weight).abs() <= weight.abs() * 2**-8 * 1.001 + 1e-8)
+        assert saved[name].dtype == torch.float32
+        assert torch.allclose(saved[name], weight, atol=1e-7)
+
+
+def test_a_model_that_training_left_in_float32_is_loaded_so(tiny_model_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    tokenizer = load_tokenizer(tiny_model_folder)
+    base, trained = tmp_path / "base", tmp_path / "trained"
+    save_model(load_policy(tiny_model_folder, dtype=torch.bfloat16), tokenizer, base)
+    save_model(merged(adapted(base, torch.bfloat16)), tokenizer, trained)
+
+    assert choose_dtype("auto", base) == torch.bfloat16
+    assert choose_dtype("auto", trained) == torch.float32
+    assert choose_dtype("auto", base, trained) == torch.float32, "what is compared is read in one precision"
+    assert choose_dtype("bfloat16", trained) == torch.bfloat16
 
 
 def test_a_reward_head_is_saved_unrounded(tiny_model_folder, tmp_path):
     tokenizer = load_tokenizer(tiny_model_folder)
     model = new_reward_model(tiny_model_folder, tokenizer, dtype=torch.bfloat16, seed=1)
     head = model.score.weight.detach().clone()
-    save_model(merged(add_lora(model, rank=2, task="SEQ_CLS"), torch.bfloat16), tokenizer, tmp_path)
+    save_model(merged(add_lora(model, rank=2, task="SEQ_CLS")), tokenizer, tmp_path)
 
     assert not torch.equal(head, head.bfloat16().float())
     assert torch.equal(load_reward_model(tmp_path, dtype=torch.bfloat16).score.weight, head)

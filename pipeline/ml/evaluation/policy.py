@@ -109,7 +109,9 @@ class _Contender:
         folder.events.progress(0, 0, stage=f"loading the {name}")
         self._folder, self._config, self._name, self._prompts = folder, config, name, prompts
         self._tokenizer = load_tokenizer(folder.input(name))
-        self._model = load_policy(folder.input(name), dtype=choose_dtype(config.dtype))
+        self._model = load_policy(
+            folder.input(name), dtype=choose_dtype(config.dtype, folder.input("policy"), folder.input("start"))
+        )
         length = config.max_prompt_length
         self._encoded = [encode_prompt(self._tokenizer, prompt.messages, length) for prompt in prompts]
         require_context(self._model, self._encoded, config.max_new_tokens)
@@ -169,7 +171,7 @@ def _rewards(
     folder.events.progress(0, len(texts), stage="loading the reward model")
     scorer = RewardModelScorer(
         folder.input("reward_model"),
-        dtype=choose_dtype(config.dtype),
+        dtype=choose_dtype(config.dtype, folder.input("reward_model")),
         batch_size=config.batch_size,
         max_length=config.max_length,
     )

@@ -68,7 +68,7 @@ def _evaluate(
     model_folder: Path, pairs: Sequence[Pair], config: EvaluateRewardConfig, on_batch: OnBatch | None
 ) -> Report:
     tokenizer = load_tokenizer(model_folder)
-    model = load_reward_model(model_folder, dtype=choose_dtype(config.dtype))
+    model = load_reward_model(model_folder, dtype=choose_dtype(config.dtype, model_folder))
     return evaluate_pairs(model, tokenizer, pairs, config, on_batch=on_batch)
 
 

@@ -1,6 +1,7 @@
 """From a stage's settings to the arguments of a Hugging Face trainer, the same for every trainer on pairs."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,12 +21,14 @@ class Precision:
     autocast: bool
 
 
-def choose_precision(config: TrainingConfig) -> Precision:
-    """LoRA freezes the body, so it may lie in bfloat16 (its adapters are float32). Without LoRA the weights stay in
+def choose_precision(config: TrainingConfig, model: Path | None = None) -> Precision:
+    """How to hold and compute a training that starts from the folder `model`.
 
-    float32, because an update of 1e-5 vanishes in a bfloat16 weight of 0.05; autocast then does the computing.
+    LoRA freezes the body, so it may lie in bfloat16 (its adapters are float32), unless an earlier training has left
+    it in float32. Without LoRA the weights stay in float32, because an update of 1e-5 vanishes in a bfloat16 weight
+    of 0.05; autocast then does the computing.
     """
-    dtype = choose_dtype(config.dtype)
+    dtype = choose_dtype(config.dtype, *([model] if model and config.lora else []))
     if config.lora:
         return Precision(weights=dtype, autocast=False)
     return Precision(weights=torch.float32, autocast=dtype == torch.bfloat16)

@@ -27,7 +27,7 @@ from pipeline.ml.evaluation.reward import reward_report, summary
 from pipeline.ml.meter import Meter
 from pipeline.ml.models import add_lora, choose_dtype, load_policy, load_tokenizer, merged, save_model
 from pipeline.ml.records import RunFolder, StageError
-from pipeline.ml.trainers.arguments import choose_precision, training_arguments
+from pipeline.ml.trainers.arguments import Precision, choose_precision, training_arguments
 from pipeline.ml.trainers.callbacks import StageCallback, raise_if_stopped
 from pipeline.ml.trainers.pair_tokens import EncodedPairs, encode_pairs
 from pipeline.ml.trainers.reference import PairLogProbs, Reference, pair_log_probs
@@ -117,7 +117,7 @@ def _train(
 ) -> tuple[Judged | None, dict[str, Any]]:
     """Train from the newest checkpoint on and save; returns the held-out pairs and numbers for the result."""
     folder.events.progress(0, 0, stage="loading the policy")
-    precision = choose_precision(config)
+    precision = choose_precision(config, folder.input("policy"))
     model = load_policy(folder.input("policy"), dtype=precision.weights)
     reference = Reference(folder, model, tokenizer, precision)
     judged = None
@@ -165,30 +165,39 @@ def _fit(
     steps = trainer.state.global_step
     trainable = sum(item.numel() for item in trainer.model.parameters() if item.requires_grad)
     folder.events.progress(steps, steps, stage="saving the policy")
-    save_model(merged(trainer.model, choose_dtype(config.dtype)), tokenizer, folder.model)
+    save_model(merged(trainer.model), tokenizer, folder.model)
     return {"steps": steps, "train_loss": output.training_loss, "trainable_parameters": trainable}
 
 
 def _evaluate_saved(
     folder: RunFolder, config: DPOStageConfig, tokenizer: PreTrainedTokenizerBase, judged: Judged
 ) -> dict[str, Any]:
-    """The report on all held-out pairs, with the implied rewards β·(log p − log p_ref) of the policy as saved."""
+    """The report on all held-out pairs, with the implied rewards β·(log p − log p_ref) of the policy as saved.
+
+    The reference reads them once more, in the precision of the saved policy: the reading that served the training may
+    have been in another, and the difference of the two would count as a preference.
+    """
     pairs, tokens = judged.encoded.pairs, judged.encoded.tokens
+    dtype = choose_dtype(config.dtype, folder.model)
+    unchanged = load_policy(folder.input("policy"), dtype=dtype)
+    reference = Reference(folder, unchanged, tokenizer, Precision(weights=dtype, autocast=False))
+    start, held_to = reference.start_log_probs("saved", tokens), reference.log_probs("saved", tokens)
+    del unchanged, reference
     meter = Meter(folder.events, 2 * len(pairs), "evaluating on held-out pairs")
     policy = pair_log_probs(
-        load_policy(folder.model, dtype=choose_dtype(config.dtype)),
+        load_policy(folder.model, dtype=dtype),
         tokens,
         pad=tokenizer.pad_token_id,
         on_batch=lambda rows, count: meter.add(rows=rows, tokens=count),
     )
-    chosen, rejected = (config.beta * change for change in policy.minus(judged.reference))
+    chosen, rejected = (config.beta * change for change in policy.minus(held_to))
     report = reward_report(pairs, chosen.tolist(), rejected.tolist())
     folder.events.log(f"Held-out {summary(report)}.")
     return {
         **report,
         "by_length": _by_length(pairs, chosen.tolist(), rejected.tolist()),
-        "logps_chosen": _change(judged.start.chosen, policy.chosen),
-        "logps_rejected": _change(judged.start.rejected, policy.rejected),
+        "logps_chosen": _change(start.chosen, policy.chosen),
+        "logps_rejected": _change(start.rejected, policy.rejected),
         "left_out": judged.encoded.left_out,
     }
 

@@ -63,10 +63,12 @@ def run(folder: RunFolder) -> dict[str, Any]:
     tokenizer = load_tokenizer(folder.input("policy"))
     _require_room(folder, config)
     folder.events.progress(0, config.steps, stage="loading the models")
-    policy = load_policy(folder.input("policy"), dtype=choose_precision(config).weights)
+    policy = load_policy(folder.input("policy"), dtype=choose_precision(config, folder.input("policy")).weights)
     _require_context(config, policy, tokenizer, [*prompts, *held_out])
     scorer = RewardModelScorer(
-        folder.input("reward_model"), dtype=choose_dtype(config.dtype), batch_size=config.micro_batch_size
+        folder.input("reward_model"),
+        dtype=choose_dtype(config.dtype, folder.input("reward_model")),
+        batch_size=config.micro_batch_size,
     )
     probe = _make_probe(folder, config, policy, tokenizer, scorer, held_out)
     folder.events.progress(0, config.steps, stage="asking the start")
@@ -137,8 +139,8 @@ def _require_room(folder: RunFolder, config: PPOStageConfig) -> None:
         policy,
         reward,
         reward if config.critic_from == "reward_model" else policy,
-        weights=choose_precision(config).weights,
-        scoring=choose_dtype(config.dtype),
+        weights=choose_precision(config, folder.input("policy")).weights,
+        scoring=choose_dtype(config.dtype, folder.input("reward_model")),
         rank=config.lora_rank if config.lora else None,
     )
     folder.events.log(f"The models need {need} of memory; answers in work come on top.")
@@ -337,4 +339,4 @@ def _make_probe(
 
 def _save(folder: RunFolder, config: PPOStageConfig, trainer: PPOTrainer, tokenizer: PreTrainedTokenizerBase) -> None:
     folder.events.progress(config.steps, config.steps, stage="saving the policy")
-    save_model(merged(trainer.model, choose_dtype(config.dtype)), tokenizer, folder.model)
+    save_model(merged(trainer.model), tokenizer, folder.model)

@@ -113,7 +113,7 @@ def _train(
     held_out: Sequence[Pair],
 ) -> dict[str, Any]:
     """Make the model and save it; returns what the result tells about the training."""
-    precision = choose_precision(config)
+    precision = choose_precision(config, folder.input("base"))
     model = new_reward_model(folder.input("base"), tokenizer, dtype=precision.weights, seed=folder.seed)
     outcome: dict[str, Any] = {"steps": 0, "head": None}
     if config.method == "head_only" or config.warm_start:
@@ -128,7 +128,7 @@ def _train(
         model, numbers = _finetune(folder, config, tokenizer, model, train, held_out)
         outcome |= numbers
     folder.events.progress(0, 0, stage="saving the model")
-    save_model(merged(model, choose_dtype(config.dtype)), tokenizer, folder.model)
+    save_model(merged(model), tokenizer, folder.model)
     return outcome
 
 
@@ -318,7 +318,7 @@ def _evaluate_saved(
     """The report on the held-out pairs by the model as it was saved, or None without such pairs."""
     if not held_out or not is_main_process():  # the main process alone has saved it, and writes the result
         return None
-    model = load_reward_model(folder.model, dtype=choose_dtype(config.dtype))
+    model = load_reward_model(folder.model, dtype=choose_dtype(config.dtype, folder.model))
     settings = EvaluateRewardConfig(max_length=config.max_length, batch_size=FORWARD_BATCH)
     on_batch = _meter(folder, "evaluating on held-out pairs", 2 * len(held_out))
     report = evaluate_pairs(model, tokenizer, held_out, settings, on_batch=on_batch)
