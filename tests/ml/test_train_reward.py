@@ -256,7 +256,7 @@ def test_a_stopped_and_resumed_run_lands_on_the_same_weights(training, monkeypat
 
 def test_a_stop_does_not_wait_for_the_rest_of_a_step(training, monkeypatch):
     """Three micro-batches a step: the stop comes after the second one of step 3, whose work is done again."""
-    settings = {"epochs": 4, "batch_size": 1, "gradient_accumulation": 3, "save_every": 2}
+    settings = {"epochs": 4, "batch_size": 1, "gradient_accumulation": 3, "save_every": 2, "eval_every": 0}
     straight, halved = training("straight", **settings), training("halved", **settings)
     main(["train_reward", str(straight)])
     with monkeypatch.context() as patch:
@@ -264,6 +264,7 @@ def test_a_stop_does_not_wait_for_the_rest_of_a_step(training, monkeypatch):
         assert main(["train_reward", str(halved)]) == 130
     assert [event["step"] for event in events_of(halved, "stopped")] == [2]
     assert [event["step"] for event in events_of(halved, "checkpoint")] == [2]
+    assert [event["step"] for event in events_of(halved, "metric")] == [1, 2]
 
     stopping.clear()
     assert main(["train_reward", str(halved)]) == 0

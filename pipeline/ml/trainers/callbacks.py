@@ -81,10 +81,12 @@ class StageCallback(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        values = {name: logs[key] for key, name in self._names.items() if logs and key in logs}
+        if logs is None or "train_runtime" in logs:
+            return  # the trainer's closing words; after a stop they hold the means of an unfinished step
+        values = {name: logs[key] for key, name in self._names.items() if key in logs}
         if values:
             self._folder.events.metric(self._step(state), **values)
-        self._count_tokens(logs or {})
+        self._count_tokens(logs)
         self._report(state)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
