@@ -41,10 +41,10 @@ run: .venv/runtime $(VAR)/secret-key
 # --- prove ----------------------------------------------------------------------------------------------------
 # The whole suite. On SQLite always; on PostgreSQL too where TEST_DATABASE_URL names a server (CI does).
 test: .venv/testing
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 	@if [ -n "$(TEST_DATABASE_URL)" ]; then \
 	  echo "The same on PostgreSQL and Redis:"; \
-	  DATABASE_URL="$(TEST_DATABASE_URL)" CELERY_BROKER_URL="$(TEST_BROKER_URL)" $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not database_free and not once"; \
+	  DATABASE_URL="$(TEST_DATABASE_URL)" CELERY_BROKER_URL="$(TEST_BROKER_URL)" $(BIN)/python -m pytest -n 2 --dist worksteal -m "not database_free and not once"; \
 	fi
 
 # The everyday part: under a minute.
