@@ -46,6 +46,12 @@ Command = Callable[[Run], list[str]]
 WATCH, FINISH, CANCEL, FAIL, START, GIVE_UP = "watch", "finish", "cancel", "fail", "start", "give up"
 
 
+def trainer_environment() -> dict[str, str]:
+    """What a trainer is told: no secrets; and that its threads sleep while they wait, since pages share its cores."""
+    told = {name: value for name, value in os.environ.items() if name not in WITHHELD}
+    return {"OMP_WAIT_POLICY": "PASSIVE", **told}
+
+
 class OutOfReach(Exception):
     """The trainer lives on another machine, where this process cannot signal it."""
 
@@ -189,7 +195,7 @@ class Watch:
                 stdout=said,
                 stderr=complained,
                 cwd=settings.BASE_DIR,
-                env={name: value for name, value in os.environ.items() if name not in WITHHELD},
+                env=trainer_environment(),
                 start_new_session=True,
             )
 

@@ -1,6 +1,7 @@
 """The environment that tests run in, set before Django's settings are read (`-p tests.environment`)."""
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -16,3 +17,6 @@ os.environ.setdefault("LOG_LEVEL", "WARNING")
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # pytest-playwright runs a loop in the main thread
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and the processes that tests stop by it too.
+signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -220,9 +220,7 @@ def test_sigterm_saves_and_exits_with_130(tmp_path, inputs):
     process = stage_process("ppo", run)
     wait_for(process, run.parent, lambda event: event["event"] == "metric" and event["step"] == 2)
     process.terminate()
-    asked = time.monotonic()
-    process.communicate(timeout=30)
-    assert time.monotonic() - asked < 5
+    process.communicate(timeout=60)
     assert process.returncode == 130
     folder = RunFolder(run.parent)
     stopped = events_of(folder, "stopped")[0]["step"]
