@@ -22,6 +22,7 @@ from tests import tiny_models
 
 pytestmark = [pytest.mark.browser, pytest.mark.stage, pytest.mark.django_db(transaction=True)]
 PAIRS = 60
+PATIENCE = 30_000  # milliseconds: the machine may be busy
 PASSWORD = "correct horse battery"
 TINY = {"batch_size": "4", "max_length": "64"}
 
@@ -111,7 +112,7 @@ def label_by_keyboard(page, live_server, project) -> None:
     if not page.locator(".pair").is_visible():
         page.keyboard.press("Enter")  # the router was slower than the page, which has offered to begin meanwhile
     for done in range(3):
-        page.locator(".pair").wait_for()
+        expect(page.locator("#reading")).to_be_focused(timeout=PATIENCE)  # the item stands, and keys are its own
         assert "writer-" not in page.content()
         left_is_polite = "Gladly" in page.locator(".pair .answer").first.inner_text()
         page.keyboard.press("1" if left_is_polite else "7")
@@ -119,7 +120,7 @@ def label_by_keyboard(page, live_server, project) -> None:
         page.keyboard.type(f"kinder, number {done}")
         page.keyboard.press("Escape")
         page.keyboard.press("Enter")
-        expect(page.locator(".strip")).to_contain_text(f"{done + 1} today")
+        expect(page.locator(".strip")).to_contain_text(f"{done + 1} today", timeout=PATIENCE)
     said = Annotation.objects.filter(rater__user__username="ada").order_by("pk")
     assert [annotation.reason for annotation in said] == [f"kinder, number {n}" for n in range(3)]
     for annotation in said:

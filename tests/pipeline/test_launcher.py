@@ -1,5 +1,6 @@
 """The launcher: whatever dies, the run goes on from what lies in its folder, and ends in one way."""
 
+import json
 import os
 import signal
 import subprocess
@@ -379,7 +380,7 @@ def test_a_trainer_gets_none_of_the_sites_secrets(run, monkeypatch):
     written = Path(run.folder) / "environment.json"
     Run.objects.filter(pk=run.pk).update(max_attempts=1)
     launcher.drive(run.pk, command=lambda run: [sys.executable, "-c", told, str(written)])
-    names = written.read_text()
+    names = json.loads(written.read_text())
     assert "OMP_NUM_THREADS" in names
     assert "SECRET_KEY" not in names
     assert "DATABASE_URL" not in names

@@ -1,6 +1,7 @@
 """Runs as rows: what may change a run's state, and what may not."""
 
 import json
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
@@ -59,8 +60,7 @@ def test_a_folder_left_by_another_database_is_not_used(project, make_run):
     second = make_run(project)
     assert Path(second.folder) != old
     assert [file.name for file in Path(second.folder).iterdir()] == ["run.json"]
-    (old / "manifest.json").unlink()
-    old.rmdir()
+    shutil.rmtree(old)
 
 
 def test_a_run_is_claimed_once(run):
