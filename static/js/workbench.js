@@ -369,9 +369,12 @@
     // Whatever takes the item off the screen: what is not saved yet goes first.
     if (event.detail.target === main && page && event.target !== page.form) saveBeforeLeaving();
   });
-  main.addEventListener("htmx:afterSettle", (event) => {
+  main.addEventListener("htmx:afterSwap", (event) => {
+    // Not when it settles: by then a quick hand is typing already, and moving the focus would scatter its words.
     if (event.detail.target === main) begin();
-    else if ($("#start") && !$("dialog[open]")) $("#start").focus();
+  });
+  main.addEventListener("htmx:afterSettle", (event) => {
+    if (event.detail.target !== main && $("#start") && !$("dialog[open]")) $("#start").focus();
   });
   document.body.addEventListener("workbench:say", (event) => window.say(event.detail.value));
 
