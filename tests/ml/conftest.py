@@ -133,12 +133,18 @@ def nobody_asked_to_stop():
         signal.signal(number, handler)
 
 
+TRAINING = {"dpo", "exported_datasets", "generate", "ppo", "ppo_learning", "ppo_stage", "train_reward"}
+
+
 def pytest_collection_modifyitems(items):
-    """Nothing in this folder knows of a database."""
+    """Nothing in this folder knows of a database; what trains takes longer than the everyday part may."""
     here = Path(__file__).parent
     for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.database_free)
+        if here not in item.path.parents:
+            continue
+        item.add_marker(pytest.mark.database_free)
+        if item.path.stem.removeprefix("test_") in TRAINING:
+            item.add_marker(pytest.mark.stage)
 
 
 @pytest.fixture(autouse=True, scope="session")
