@@ -126,7 +126,7 @@ def _train(
         judged = Judged(held_out, reference.log_probs("eval", held_out.tokens), start)
     rows = dpo_dataset(train.pairs, train.tokens, reference.log_probs("train", train.tokens), config.label_smoothing)
     trainer = SoftDPOTrainer(
-        model=add_lora(model, rank=config.lora_rank, task="CAUSAL_LM") if config.lora else model,
+        model=add_lora(model, rank=config.lora_rank, task="CAUSAL_LM", seed=folder.seed) if config.lora else model,
         args=_arguments(config, folder, evaluate=judged is not None),
         folder=folder,
         processing_class=tokenizer,
