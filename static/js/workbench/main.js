@@ -1,0 +1,78 @@
+// The workbench: what happens on the page, and which part of it answers. The server keeps everything; these scripts
+// only hurry it along.
+import { askSkip, clearProblem, complete, explain, mark, toggled } from "./answers.js";
+import { changed, saveBeforeLeaving } from "./drafts.js";
+import { alive, begin, release, tick } from "./item.js";
+import { pressed } from "./keys.js";
+import { $, WORDS, bench, main, token } from "./state.js";
+
+document.addEventListener("keydown", pressed);
+for (const kind of ["keydown", "pointerdown", "pointermove", "wheel", "touchstart", "scroll"]) {
+  document.addEventListener(kind, alive, { passive: true, capture: true });
+}
+main.addEventListener("input", (event) => {
+  if (!bench.page || !bench.page.form.contains(event.target)) return;
+  changed();
+  clearProblem();
+});
+main.addEventListener("click", (event) => {
+  if (event.target.matches("input[type=radio]")) toggled(event.target);
+  if (event.target.closest("[data-skip]")) askSkip(true);
+  if (event.target.closest("[data-unskip]")) askSkip(false);
+  const opener = event.target.closest("[data-opens]");
+  if (opener) document.getElementById(opener.dataset.opens).showModal();
+});
+main.addEventListener("focusin", (event) => {
+  const criterion = event.target.closest(".criterion");
+  if (criterion) mark(criterion);
+});
+main.addEventListener("pointerover", (event) => explain(event.target.closest(".criterion")));
+window.addEventListener("pagehide", saveBeforeLeaving);
+document.addEventListener("visibilitychange", () => { if (document.visibilityState === "hidden") saveBeforeLeaving(); });
+
+document.body.addEventListener("htmx:configRequest", (event) => {
+  event.detail.headers["x-csrftoken"] = token();
+  if (event.detail.verb === "post") event.detail.parameters.csrfmiddlewaretoken = token();
+});
+main.addEventListener("htmx:beforeRequest", (event) => {
+  if (!bench.page || event.target !== bench.page.form) return;
+  if (!complete()) return event.preventDefault();
+  bench.page.submitting = true;
+  clearTimeout(bench.page.timer);
+});
+main.addEventListener("htmx:configRequest", (event) => {
+  if (bench.page && event.target === bench.page.form) event.detail.parameters.seconds = bench.page.seconds.toFixed(1);
+});
+main.addEventListener("htmx:beforeSwap", (event) => {
+  if (!new URL(event.detail.xhr.responseURL).pathname.includes("/label/")) {
+    event.detail.shouldSwap = false;  // the sign-in page does not belong here
+    window.say(WORDS.signedOut);
+    release();
+  }
+});
+main.addEventListener("htmx:sendError", (event) => {
+  release();
+  event.stopPropagation();
+  window.say(WORDS.nothing);
+});
+main.addEventListener("htmx:responseError", (event) => {
+  release();
+  if (event.detail.xhr.status !== 403) return;
+  event.stopPropagation();  // what 403 means here is said better than by the frame
+  window.say(WORDS.signedOut);
+});
+main.addEventListener("htmx:beforeRequest", (event) => {
+  // Whatever takes the item off the screen: what is not saved yet goes first.
+  if (event.detail.target === main && bench.page && event.target !== bench.page.form) saveBeforeLeaving();
+});
+main.addEventListener("htmx:afterSwap", (event) => {
+  // Not when it settles: by then a quick hand is typing already, and moving the focus would scatter its words.
+  if (event.detail.target === main) begin();
+});
+main.addEventListener("htmx:afterSettle", (event) => {
+  if (event.detail.target !== main && $("#start") && !$("dialog[open]")) $("#start").focus();
+});
+document.body.addEventListener("workbench:say", (event) => window.say(event.detail.value));
+
+setInterval(tick, 1000);
+begin();
