@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from django.urls import reverse
 
 from annotate import agreement, tasks
 from annotate.aggregation import Opinion
@@ -84,7 +85,7 @@ def test_a_judges_share_is_how_much_of_its_vote_fell_on_what_people_said(project
 
 
 @pytest.mark.django_db
-def test_a_project_keeps_its_agreement(project):
+def test_a_project_keeps_its_agreement_and_shows_it(project, client, manager):
     people = [factories.rater(project, name) for name in ("ann", "ben")]
     judge = factories.rater(project, "j", Rater.JUDGE)
     rows = []
@@ -103,6 +104,10 @@ def test_a_project_keeps_its_agreement(project):
     # items: a a → a; b b → b; an even split → tie; both_bad against a → tie. The judge: a, a, tie, a.
     assert (kept["judge"]["share"], kept["judge"]["items"]) == (0.5, 4)
     assert [row["name"] for row in kept["judges"]] == ["j"]
+    client.force_login(manager)
+    page = client.get(reverse("project_live", args=[project.slug])).content.decode()
+    assert "50%" in page
+    assert "on 4 items that both labelled" in page
 
 
 @pytest.mark.django_db
