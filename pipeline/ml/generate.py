@@ -13,6 +13,7 @@ Left out: serving. Where there is a GPU server, sample from an OpenAI-compatible
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -105,12 +106,13 @@ def sample_missing(
         if not missing:
             continue
         seeds = {row: row_seed(seed, *row) for row in rows}
+        steps, worth = count(1), len(missing) / config.max_new_tokens
         answers = sample_answers(
             model,
             [encoded[place].ids for place in batch],
             row_uniforms(list(seeds.values()), config.max_new_tokens),
             sampling,
-            on_step=lambda tokens: meter.add(tokens=tokens),
+            on_step=lambda tokens: meter.add(tokens=tokens, underway=worth * next(steps)),  # noqa: B023 - used at once
         )
         written = dict(zip(rows, answers, strict=True))
         responses.append(_row(tokenizer, row, written[row], seeds[row], keep_ids) for row in missing)

@@ -23,14 +23,20 @@ class Meter:
         self._doing = doing
         self._done = done
         self._already = done
+        self._underway = 0.0
         self._tokens = 0
         self._began = time.monotonic()
         self._reported = 0.0
         self.report()
 
-    def add(self, *, rows: int = 0, tokens: int = 0) -> None:
-        """Count work; report it when the last report is old enough; raise Stopped when a stop was asked for."""
+    def add(self, *, rows: int = 0, tokens: int = 0, underway: float = 0.0) -> None:
+        """Count work; report it when the last report is old enough; raise Stopped when a stop was asked for.
+
+        `underway` is what the rows begun and not counted yet are worth, in rows: the time left is known before the
+        first batch is whole.
+        """
         self._done += rows
+        self._underway = underway
         self._tokens += tokens
         if time.monotonic() - self._reported >= PACE or self._done == self._total:
             self.report()
@@ -45,8 +51,8 @@ class Meter:
     def report(self) -> None:
         """Write a progress event now."""
         self._reported = time.monotonic()
-        rows = self._done - self._already
-        left = (self._reported - self._began) / rows * (self._total - self._done) if rows else None
+        rows = self._done - self._already + self._underway
+        left = (self._reported - self._began) / rows * (self._total - self._already - rows) if rows else None
         self._events.progress(
             self._done,
             self._total,
