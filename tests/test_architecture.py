@@ -111,3 +111,13 @@ def test_templates_have_no_inline_style_or_handler():
             f"{path.name}: {mark}" for mark in (' style="', " onclick=", " onload=", " onchange=") if mark in text
         ]
     assert wrong == []
+
+
+def test_the_room_of_statistics_knows_no_database():
+    def forbidden(name):
+        own = within(name, "annotate.statistics")
+        return any(within(name, package) for package in ("django", "celery", "config")) or (
+            within(name, "annotate") and not own and name != "annotate"
+        )
+
+    assert offenders(python_files("annotate/statistics"), forbidden) == {}
