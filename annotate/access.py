@@ -5,10 +5,9 @@ The wrong user gets 404, as if the thing were not there. Admins may do everythin
 
 from typing import cast
 
-from django.db.models import OuterRef, Subquery
 from django.http import Http404, HttpRequest
 
-from annotate.models import Assignment, Import, Item, Membership, Project, User
+from annotate.models import Assignment, Import, Item, Membership, Pool, Project, User
 
 MANAGER, REVIEWER, ANNOTATOR = Membership.MANAGER, Membership.REVIEWER, Membership.ANNOTATOR
 ANY = frozenset({MANAGER, REVIEWER, ANNOTATOR})
@@ -29,13 +28,12 @@ def role_in(user: User, project: Project) -> str | None:
 
 
 def entered(user: User, slug: str) -> tuple[Project, str] | None:
-    """The project and the user's role in it, in one query; None where either is missing."""
-    own = Membership.objects.filter(project=OuterRef("pk"), user=user).values("role")[:1]
-    found = Project.objects.filter(slug=slug).annotate(own_role=Subquery(own)).first()
-    if found is None:
-        return None
-    role = MANAGER if user.is_admin else found.own_role
-    return (found, role) if role else None
+    """The project and the user's role in it, in one query for members; None where either is missing."""
+    user.member = Membership.objects.filter(project__slug=slug, user=user).select_related("project").first()
+    if user.member is not None:
+        return user.member.project, MANAGER if user.is_admin else user.member.role
+    found = Project.objects.filter(slug=slug).first() if user.is_admin else None
+    return (found, MANAGER) if found else None
 
 
 def project(user: User, slug: str, roles: frozenset[str] = ANY) -> Project:
@@ -71,6 +69,28 @@ def reviewed_item(user: User, slug: str, pk: int) -> Item:
     return found
 
 
+def managed_item(user: User, slug: str, pk: int) -> Item:
+    """An item of a project that the user manages. Raises Http404."""
+    managed_project(user, slug)
+    return reviewed_item(user, slug, pk)
+
+
+def managed_member(user: User, slug: str, pk: int) -> Membership:
+    """A membership of a project that the user manages. Raises Http404."""
+    found = Membership.objects.filter(project=managed_project(user, slug), pk=pk).select_related("project", "user")
+    if not found:
+        raise Http404("No such member.")
+    return found[0]
+
+
+def managed_pool(user: User, slug: str, pk: int) -> Pool:
+    """A pool of a project that the user manages. Raises Http404."""
+    found = Pool.objects.filter(project=managed_project(user, slug), pk=pk).select_related("project").first()
+    if found is None:
+        raise Http404("No such pool.")
+    return found
+
+
 def managed_import(user: User, slug: str, pk: int) -> Import:
     """An import of a project that the user manages. Raises Http404."""
     found = Import.objects.filter(project=managed_project(user, slug), pk=pk).select_related("project").first()
@@ -82,7 +102,7 @@ def managed_import(user: User, slug: str, pk: int) -> Import:
 def own_assignment(user: User, slug: str, pk: int) -> Assignment:
     """An assignment of the user's own, in a project that the user is still a member of. Raises Http404."""
     own = Assignment.objects.filter(pk=pk, rater__user=user, item__project=project(user, slug))
-    found = own.select_related("item__project", "rater").first()
+    found = own.exclude(state=Assignment.EXCLUDED).select_related("item__project", "rater").first()
     if found is None:
         raise Http404("No such assignment.")
     return found

@@ -6,8 +6,8 @@ from django import forms
 from django.contrib.auth import password_validation
 from django.utils.text import slugify
 
-from annotate import questions
-from annotate.models import Invitation, Item, Membership, Project, Question, User
+from annotate import pools, questions
+from annotate.models import Invitation, Item, Membership, Pool, Project, Question, User
 
 
 class ProjectForm(forms.ModelForm):
@@ -30,7 +30,17 @@ class SettingsForm(forms.ModelForm):
 
     class Meta:
         model = Project
-        fields = ["name", "description", "state", "overlap", "lease_minutes", "judge_share", "both_share"]
+        fields = [
+            "name",
+            "description",
+            "state",
+            "overlap",
+            "lease_minutes",
+            "daily_quota",
+            "total_quota",
+            "judge_share",
+            "both_share",
+        ]
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
@@ -128,6 +138,75 @@ class RoleForm(forms.ModelForm):
     class Meta:
         model = Membership
         fields = ["role"]
+
+
+class Words(forms.CharField):
+    """A list of words on one line, separated by commas."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return ", ".join(value) if isinstance(value, list) else value
+
+    def clean(self, value: Any) -> Any:
+        return pools.words(super().clean(value))
+
+
+class Skills(Words):
+    """Skills and languages: compared in lower case."""
+
+    def clean(self, value: Any) -> list[str]:
+        return pools.skills_in(",".join(super().clean(value)))
+
+
+SKILLS = "Separated by commas: python, de, medical. Pools ask for them."
+
+
+class MemberForm(forms.ModelForm):
+    """What a member gets from the queue."""
+
+    skills = Skills(required=False, max_length=500, label="Skills and languages", help_text=SKILLS)
+
+    class Meta:
+        model = Membership
+        fields = ["skills", "daily_quota", "total_quota", "is_paused"]
+        labels = {"is_paused": "Paused: gets no items until this is taken away"}
+        help_texts = {
+            "daily_quota": "Items a day; the project's quota if blank.",
+            "total_quota": "Items in all; the project's quota if blank.",
+            "is_paused": "What they hold goes back to the queue at once; their drafts stay.",
+        }
+
+
+class PoolForm(forms.ModelForm):
+    """Who may label a pool's items."""
+
+    skills = Skills(
+        required=False,
+        max_length=500,
+        label="Members with all of these skills",
+        help_text="Separated by commas: python, de. Members' skills stand on their page.",
+    )
+    people = Words(
+        required=False,
+        max_length=5000,
+        label="And these people",
+        help_text="User names, separated by commas, with those skills or without.",
+    )
+
+    class Meta:
+        model = Pool
+        fields = ["name", "skills", "people"]
+
+
+class ItemPoolForm(forms.Form):
+    """The pool that an item is in."""
+
+    pool = forms.ModelChoiceField(
+        queryset=Pool.objects.none(), required=False, empty_label="everybody in the project", label="Who may label it"
+    )
+
+    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["pool"].queryset = project.pools.all()  # type: ignore[attr-defined]
 
 
 class UploadForm(forms.Form):

@@ -18,7 +18,7 @@ PROJECT_PAGES = [
     ("runs", "Runs", access.REVIEWERS, ("run", "train", "generate")),
     ("models", "Models", access.REVIEWERS, ("model",)),
     ("loops", "Loops", access.MANAGERS, ("loop",)),
-    ("people", "People", access.MANAGERS, ("people",)),
+    ("people", "People", access.MANAGERS, ("people", "pool")),
     ("project_settings", "Settings", access.MANAGERS, ("project_settings",)),
 ]
 NAMES = {name for name, *_ in PROJECT_PAGES}

@@ -2,12 +2,13 @@
 
 A lease holds one of the item's places until it is submitted, skipped or runs out. The candidate is found by one
 range over the index `item_queue`, skipping what other transactions hold at that moment, and its place is taken by
-a conditional update, so nobody gets a place twice. Somebody who comes back gets the item that they hold.
+a conditional update, so nobody gets a place twice. Somebody who comes back gets the items that they hold: at most
+two, the one on the screen and the one that the page has fetched ahead.
 """
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -15,10 +16,11 @@ from django.db import connection, transaction
 from django.db.models import Count, Exists, OuterRef, QuerySet, Subquery, Value
 from django.utils import timezone
 
-from annotate import aggregation, slots, tallies
-from annotate.models import Assignment, Item, Project, Rater, Response, User
+from annotate import aggregation, pools, slots, tallies
+from annotate.models import Assignment, Item, Membership, Project, Rater, Response, User
 
 PEOPLE = frozenset({Item.HUMAN, Item.BOTH})
+MOST_LEASES = 2  # one on the screen, one fetched ahead
 
 
 def rater_for(*, user: User, project: Project) -> Rater:
@@ -27,46 +29,99 @@ def rater_for(*, user: User, project: Project) -> Rater:
     A rater of a file may have the user's name already: a name in a file proves nothing, so the two stay apart.
     """
     found = Rater.objects.filter(user=user, project=project).first()
-    if found is not None:
-        return found
-    taken = Rater.objects.filter(project=project, kind=Rater.HUMAN, name=user.username, user=None).exists()
-    name = f"{user.username} ({user.pk})" if taken else user.username
-    return Rater.objects.get_or_create(project=project, user=user, defaults={"kind": Rater.HUMAN, "name": name})[0]
+    return found if found is not None else made_rater(user, project)
 
 
 @transaction.atomic
-def next_assignment(*, user: User, project: Project) -> Assignment | None:
-    """The item that the user holds, else a new lease; None where nothing is left for them or the project rests.
+def made_rater(user: User, project: Project) -> Rater:
+    taken = Rater.objects.filter(project=project, kind=Rater.HUMAN, name=user.username, user=None).exists()
+    name = f"{user.username} ({user.pk})" if taken else user.username
+    rater, is_new = Rater.objects.get_or_create(
+        project=project, user=user, defaults={"kind": Rater.HUMAN, "name": name}
+    )
+    if is_new:
+        written = Response.objects.filter(author=user.username, item__project=project)
+        exclude(rater=rater, item_ids=list(written.values_list("item", flat=True).distinct()))
+    return rater
 
-    The rater's row is locked meanwhile, so that somebody with many tabs still holds one item.
+
+def exclude(*, rater: Rater, item_ids: Iterable[int]) -> None:
+    """Keep items with a response of the rater's own from them for good; what they hold or did stays as it is."""
+    now = timezone.now()
+    Assignment.objects.bulk_create(
+        (
+            Assignment(item_id=pk, rater=rater, state=Assignment.EXCLUDED, order=[], leased_at=now, expires_at=now)
+            for pk in item_ids
+        ),
+        batch_size=500,
+        ignore_conflicts=True,
+    )
+
+
+def membership(user: User, project: Project) -> Membership:
+    """What the user is in the project; an admin who is no member has neither skills nor quotas."""
+    found = Membership.objects.filter(user=user, project=project).first()
+    return found or Membership(user=user, project=project, role=Membership.MANAGER)
+
+
+def next_assignment(*, user: User, project: Project) -> Assignment | None:
+    """The item that the user holds, else a new lease; None where nothing is left for them or the project rests."""
+    return next(iter(leases(user=user, project=project)), None)
+
+
+@transaction.atomic
+def leases(*, user: User, project: Project, wanted: int = 1, member: Membership | None = None) -> list[Assignment]:
+    """What the user holds, in the order in which they took it, and new leases up to `wanted` where there are items.
+
+    The rater's row is locked meanwhile, so that somebody with many tabs still holds no more than that.
     """
     locked = Rater.objects.select_for_update(no_key=True).filter(user=user, project=project).first()
     rater = locked or rater_for(user=user, project=project)
-    held = held_by(rater)
-    if held is not None:
-        return renewed(held)
-    return lease(rater, project) if project.state == Project.ACTIVE else None
+    live = held(rater, project)
+    wanted = min(wanted, MOST_LEASES)
+    if len(live) >= wanted:
+        return live
+    member = member or membership(user, project)
+    open_pools = pools.open_to(user, member)
+    while len(live) < wanted and not refusal(member, project, rater, len(live)):
+        leased = lease(rater, project, open_pools)
+        if leased is None:
+            break
+        live.append(leased)
+    return live
 
 
-def held_by(rater: Rater) -> Assignment | None:
-    """The rater's live lease, with its item."""
-    live = Assignment.objects.filter(rater=rater, state=Assignment.LEASED)
-    return live.select_related("item__project", "rater").order_by("pk").first()
+def held(rater: Rater, project: Project) -> list[Assignment]:
+    """The rater's live leases, the oldest first, for another term if half of one is over."""
+    live = Assignment.objects.filter(rater=rater, state=Assignment.LEASED).select_related("item")
+    found = list(live.order_by("leased_at", "pk")[:MOST_LEASES])
+    term = timedelta(minutes=project.lease_minutes)
+    if any(assignment.expires_at - timezone.now() < term / 2 for assignment in found):
+        renew_all(rater_id=rater.pk, project=project)
+    for assignment in found:
+        assignment.rater, assignment.item.project = rater, project
+    return found
 
 
-def renewed(held: Assignment) -> Assignment:
-    """The lease, for another term if half of this one is over."""
-    term = timedelta(minutes=held.item.project.lease_minutes)
-    if held.expires_at - timezone.now() < term / 2:
-        renew(assignment=held)
-    return held
+def candidates(rater: Rater, pool: int | None = None) -> QuerySet[Item]:
+    """The items of a pool (None: of none) with an open place that the rater neither holds nor did nor skipped.
 
-
-def candidates(rater: Rater) -> QuerySet[Item]:
-    """The items with an open place that the rater neither holds nor did nor skipped, the most urgent first."""
+    The most urgent comes first. The pool stands in the order as it does in the index: a database that does not see
+    that it is the same for all rows would sort them otherwise.
+    """
     done = Assignment.objects.filter(item=OuterRef("pk"), rater=rater).exclude(state=Assignment.EXPIRED)
-    open_items = Item.objects.filter(project_id=rater.project_id, slots_open__gt=0)
-    return open_items.filter(~Exists(done)).order_by("-priority", "pk")
+    open_items = Item.objects.filter(project_id=rater.project_id, pool=pool, slots_open__gt=0)
+    return open_items.filter(~Exists(done)).order_by("pool_id", "-priority", "pk")
+
+
+def by_urgency(rater: Rater, open_pools: Sequence[int | None]) -> list[int | None]:
+    """Those of the pools that have something for the rater, the one with the most urgent item first.
+
+    One statement, that reads the head of each pool's range.
+    """
+    heads = [Subquery(candidates(rater, pool).values("pk")[:1]) for pool in open_pools]
+    found = Item.objects.filter(pk__in=heads).order_by("-priority", "pk")  # type: ignore[misc]
+    return list(found.values_list("pool_id", flat=True))
 
 
 class Free(NamedTuple):
@@ -77,26 +132,34 @@ class Free(NamedTuple):
     expired: int | None
 
 
-def first_free(rater: Rater) -> Free | None:
-    """Lock and return the first candidate.
+def first_free(rater: Rater, open_pools: Sequence[int | None]) -> Free | None:
+    """Lock and return the first candidate of the most urgent pool.
 
     Items that other transactions hold are passed over. If all are held, wait for one: it may keep an open place.
     """
+    in_order = list(open_pools) if len(open_pools) == 1 else by_urgency(rater, open_pools)
+    can_skip = connection.features.has_select_for_update_skip_locked
+    for skip_locked in (True, False) if can_skip else (False,):
+        for pool in in_order:
+            free = locked_head(rater, pool, skip_locked=skip_locked)
+            if free is not None:
+                return free
+    return None
+
+
+def locked_head(rater: Rater, pool: int | None, *, skip_locked: bool) -> Free | None:
     responses = Response.objects.filter(item=OuterRef("pk")).order_by().values("item").annotate(n=Count("pk"))
     expired = Assignment.objects.filter(item=OuterRef("pk"), rater=rater, state=Assignment.EXPIRED)
-    found = candidates(rater).annotate(
+    found = candidates(rater, pool).annotate(
         responses_count=Subquery(responses.values("n")), expired=Subquery(expired.values("pk"))
     )
-    free = None
-    if connection.features.has_select_for_update_skip_locked:
-        free = found.select_for_update(of=("self",), no_key=True, skip_locked=True).first()
-    free = free or found.select_for_update(of=("self",), no_key=True).first()
+    free = found.select_for_update(of=("self",), no_key=True, skip_locked=skip_locked).first()
     return Free(free, free.responses_count, free.expired) if free else None
 
 
-def lease(rater: Rater, project: Project) -> Assignment | None:
+def lease(rater: Rater, project: Project, open_pools: Sequence[int | None]) -> Assignment | None:
     """Take a place of the best candidate; the caller holds the rater."""
-    free = first_free(rater)
+    free = first_free(rater, open_pools)
     if free is None or not slots.take(free.item.pk):
         return None
     item = free.item
@@ -105,30 +168,34 @@ def lease(rater: Rater, project: Project) -> Assignment | None:
     until = now + timedelta(minutes=project.lease_minutes)
     if free.expired is not None:
         # It keeps the order that it was shown in, and the draft that was left.
-        taken_up = Assignment.objects.select_related("rater").get(pk=free.expired)
-        taken_up.item, taken_up.state, taken_up.finished_at = item, Assignment.LEASED, None
-        taken_up.leased_at, taken_up.expires_at = now, until
+        taken_up = Assignment.objects.get(pk=free.expired)
+        taken_up.item, taken_up.rater = item, rater
+        taken_up.state, taken_up.finished_at, taken_up.leased_at, taken_up.expires_at = (
+            Assignment.LEASED, None, now, until,
+        )  # fmt: skip
         taken_up.save(update_fields=["state", "finished_at", "leased_at", "expires_at"])
         return taken_up
     order = random.sample(range(free.responses), free.responses)
     return Assignment.objects.create(item=item, rater=rater, order=order, leased_at=now, expires_at=until)
 
 
-def renew(*, assignment: Assignment) -> bool:
-    """Keep a lease alive for another term; False if it is no longer held."""
-    until = timezone.now() + timedelta(minutes=assignment.item.project.lease_minutes)
-    held = Assignment.objects.filter(pk=assignment.pk, state=Assignment.LEASED)
-    return bool(held.update(expires_at=until))
+# --- Leases that are kept and given back -----------------------------------------------------------------------
+
+
+def renew_all(*, rater_id: int, project: Project) -> int:
+    """Keep all that the rater holds for another term, in one statement; returns how many leases that are."""
+    until = timezone.now() + timedelta(minutes=project.lease_minutes)
+    return Assignment.objects.filter(rater=rater_id, state=Assignment.LEASED).update(expires_at=until)
 
 
 @transaction.atomic
 def regain(*, assignment: Assignment) -> bool:
-    """Take up a lease that ran out, if the item still has a place and the rater holds nothing else."""
+    """Take up a lease that ran out, if the item still has a place and the rater does not hold enough already."""
     Rater.objects.select_for_update(no_key=True).get(pk=assignment.rater_id)
     slots.lock([assignment.item_id])
     lost = Assignment.objects.filter(pk=assignment.pk, state=Assignment.EXPIRED)
     elsewhere = Assignment.objects.filter(rater=assignment.rater_id, state=Assignment.LEASED)
-    if elsewhere.exists() or not lost.exists() or not slots.take(assignment.item_id):
+    if elsewhere.count() >= MOST_LEASES or not lost.exists() or not slots.take(assignment.item_id):
         return False
     until = timezone.now() + timedelta(minutes=assignment.item.project.lease_minutes)
     return bool(lost.update(state=Assignment.LEASED, expires_at=until, finished_at=None))
@@ -159,10 +226,19 @@ def release(*, assignment: Assignment, expired_by: datetime | None = None) -> bo
     return bool(released)
 
 
+def release_all(*, user: User, project: Project) -> int:
+    """Give back everything that the user holds in the project; returns how much. Their drafts stay."""
+    live = Assignment.objects.filter(rater__user=user, rater__project=project, state=Assignment.LEASED)
+    return sum(release(assignment=assignment) for assignment in live.order_by("item"))
+
+
 def return_expired(now: datetime) -> int:
     """Give back the leases that have run out; returns how many."""
     due = Assignment.objects.filter(state=Assignment.LEASED, expires_at__lte=now).order_by("item", "pk")
     return sum(release(assignment=assignment, expired_by=now) for assignment in due.only("item"))
+
+
+# --- What the router decides -----------------------------------------------------------------------------------
 
 
 def open_to_people(*, item_ids: Sequence[int], decision: str) -> int:
@@ -198,23 +274,71 @@ def open_batch(batch: Sequence[int], decision: str) -> int:
     return changed
 
 
-PAUSED, NO_ITEMS, NOT_ROUTED, READY = "paused", "no_items", "not_routed", "ready"
-HELD, YOURS_DONE, ALL_DONE = "held", "yours_done", "all_done"
+# --- Why there is nothing -------------------------------------------------------------------------------------
+
+PAUSED, YOU_PAUSED, DAY_DONE, QUOTA_DONE = "paused", "you_paused", "day_done", "quota_done"
+READY, NO_ITEMS, NOT_ROUTED, HELD = "ready", "no_items", "not_routed", "held"
+FOR_OTHERS, YOURS_DONE, ALL_DONE = "for_others", "yours_done", "all_done"
 
 
-def standing(*, user: User, project: Project) -> str:
-    """Why there is nothing for this person now, or READY where there is."""
+def quota(member: Membership, project: Project, name: str) -> int | None:
+    """The member's `daily_quota` or `total_quota`, else the project's; None is no limit."""
+    own = {"daily_quota": member.daily_quota, "total_quota": member.total_quota}[name]
+    return own if own is not None else {"daily_quota": project.daily_quota, "total_quota": project.total_quota}[name]
+
+
+def submitted(rater: Rater) -> QuerySet[Assignment]:
+    return Assignment.objects.filter(rater=rater, state=Assignment.SUBMITTED)
+
+
+def midnight() -> datetime:
+    return timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def refusal(member: Membership, project: Project, rater: Rater, holding: int = 0) -> str:
+    """Why this member gets no further item, whatever the queue holds; empty where they do.
+
+    What somebody holds counts as done: a quota is not passed by fetching ahead. Only quotas that are set are counted.
+    """
     if project.state != Project.ACTIVE:
         return PAUSED
+    if member.is_paused:
+        return YOU_PAUSED
+    total, daily = (quota(member, project, name) for name in ("total_quota", "daily_quota"))
+    if total is not None and submitted(rater).count() + holding >= total:
+        return QUOTA_DONE
+    if daily is not None and submitted(rater).filter(finished_at__gte=midnight()).count() + holding >= daily:
+        return DAY_DONE
+    return ""
+
+
+def standing(*, user: User, project: Project, member: Membership | None = None) -> str:
+    """Why there is nothing for this person now, or READY where there is."""
+    member = member or membership(user, project)
+    rater = rater_for(user=user, project=project)
+    refused = refusal(member, project, rater)
+    if refused:
+        return refused
     if Item.objects.filter(project=project, slots_open__gt=0).exists():
-        return READY if candidates(rater_for(user=user, project=project)).exists() else YOURS_DONE
-    if Assignment.objects.filter(state=Assignment.LEASED, item__project=project).exclude(rater__user=user).exists():
+        return standing_of_open(rater, pools.open_to(user, member))
+    if Assignment.objects.filter(state=Assignment.LEASED, item__project=project).exclude(rater=rater).exists():
         return HELD
     counts = tallies.read(project.pk)
     if not counts.get(tallies.ITEMS):
         return NO_ITEMS
     with_people = sum(counts.get(tallies.ROUTED[route], 0) for route in PEOPLE)
     return ALL_DONE if with_people else NOT_ROUTED
+
+
+def standing_of_open(rater: Rater, open_pools: Sequence[int | None]) -> str:
+    """There are open places: for this rater, or for others because of what they did, or of who they are."""
+    if by_urgency(rater, open_pools):
+        return READY
+    theirs = (Item.objects.filter(project=rater.project_id, pool=pool, slots_open__gt=0) for pool in open_pools)
+    return YOURS_DONE if any(items.exists() for items in theirs) else FOR_OTHERS
+
+
+# --- Counting again -------------------------------------------------------------------------------------------
 
 
 def recount(*, project: Project, at_a_time: int = 2000) -> int:

@@ -24,6 +24,7 @@ urlpatterns = [
     path("p/<slug:slug>/label/<int:pk>/skip/", labelling.skip, name="label_skip"),
     path("p/<slug:slug>/items/", items.index, name="items"),
     path("p/<slug:slug>/items/<int:pk>/", items.show, name="item"),
+    path("p/<slug:slug>/items/<int:pk>/pool/", items.pool, name="item_pool"),
     path("p/<slug:slug>/import/", importing.new, name="import_new"),
     path("p/<slug:slug>/import/<int:pk>/", importing.show, name="import"),
     path("p/<slug:slug>/import/<int:pk>/preview/", importing.preview, name="import_preview"),
@@ -33,6 +34,9 @@ urlpatterns = [
     path("p/<slug:slug>/import/<int:pk>/discard/", importing.discard, name="import_discard"),
     path("p/<slug:slug>/people/", accounts.people, name="people"),
     path("p/<slug:slug>/people/invite/", accounts.invite, name="people_invite"),
+    path("p/<slug:slug>/people/<int:pk>/", accounts.member, name="people_member"),
+    path("p/<slug:slug>/people/pools/new/", accounts.pool_new, name="pool_new"),
+    path("p/<slug:slug>/people/pools/<int:pk>/", accounts.pool, name="pool"),
     path("p/<slug:slug>/people/<int:pk>/role/", accounts.role, name="people_role"),
     path("p/<slug:slug>/people/invitations/<int:pk>/withdraw/", accounts.withdraw, name="invitation_withdraw"),
 ]

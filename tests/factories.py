@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from annotate import projects
-from annotate.models import Item, Membership, Project, Rater, Response, User
+from annotate import pools, projects
+from annotate.models import Item, Membership, Pool, Project, Rater, Response, User
 
 COUNT = itertools.count(1)
 
@@ -63,6 +63,10 @@ def item(project: Project, prompt: str = "", responses=("Yes.", "No."), **fields
 
 def rater(project: Project, name: str = "mira", kind: str = Rater.HUMAN, **fields) -> Rater:
     return Rater.objects.create(project=project, name=name, kind=kind, **fields)
+
+
+def pool(project: Project, name: str = "", skills=("de",), people=()) -> Pool:
+    return pools.save_pool(project=project, name=name or f"pool-{next(COUNT)}", skills=skills, people=people)
 
 
 def later(minutes: int = 30) -> datetime:

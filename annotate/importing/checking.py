@@ -1,14 +1,14 @@
 """The first pass over a file: every row is read and checked, and nothing is written."""
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from annotate.importing.errors import ItemError, RowError
 from annotate.importing.native import CheckedItem, NativeItem, check
 from annotate.importing.plans import Plan, items
 from annotate.importing.reading import opened
-from annotate.models import Item, Project, Question
+from annotate.models import Item, Pool, Project, Question
 
 MOST_ERRORS = 100
 BATCH = 500  # rows looked up in the database at once
@@ -42,6 +42,10 @@ def asked_in(project: Project) -> dict[str, Question]:
     return {question.name: question for question in project.questions.all()}
 
 
+def pool_names(project: Project) -> frozenset[str]:
+    return frozenset(Pool.objects.filter(project=project).values_list("name", flat=True))
+
+
 def preference_in(asked: Asked) -> str:
     """The name of the first preference question; “preference” where there is none, which then is the complaint."""
     names = [name for name, question in asked.items() if question.kind == Question.PREFERENCE]
@@ -72,13 +76,13 @@ class Identities:
 
 def check_file(*, plan: Plan, project: Project, report: Report) -> Findings:
     """Read and check every row of a file against itself and the project. Writes nothing; may raise ImportStopped."""
-    findings, asked = Findings(), asked_in(project)
+    findings, asked, known_pools = Findings(), asked_in(project), pool_names(project)
     named: list[Named] = []
     with opened(plan.path) as file, Identities() as identities:
         for found in items(plan, file, preference_in(asked)):
             findings.rows += 1
             try:
-                named.extend(own_id(*checked(found, asked), identities))
+                named.extend(own_id(*checked(found, asked, known_pools), identities))
             except RowError as error:
                 findings.add(error)
             if len(named) == BATCH:
@@ -90,15 +94,21 @@ def check_file(*, plan: Plan, project: Project, report: Report) -> Findings:
     return findings
 
 
-def checked(found: tuple[int, NativeItem] | RowError, asked: Asked) -> tuple[int, CheckedItem]:
-    """A row's item, checked. Raises RowError."""
+def checked(
+    found: tuple[int, NativeItem] | RowError, asked: Asked, known_pools: Collection[str]
+) -> tuple[int, CheckedItem]:
+    """A row's item, checked against the project's questions and the names of its pools. Raises RowError."""
     if isinstance(found, RowError):
         raise found
     row, item = found
     try:
-        return row, check(item, asked)
+        made = check(item, asked)
     except ItemError as error:
         raise RowError(row, str(error)) from None
+    if made.meant_for is not None and made.meant_for.pool and made.meant_for.pool not in known_pools:
+        there = ", ".join(sorted(known_pools)[:12]) or "none"
+        raise RowError(row, f"there is no pool “{made.meant_for.pool[:60]}” (there are: {there}): make it first.")
+    return row, made
 
 
 def own_id(row: int, item: CheckedItem, identities: Identities) -> Iterator[Named]:

@@ -20,11 +20,11 @@ NativeItem = Mapping[str, Any]
 Message = dict[str, str]
 Messages = list[Message]
 
-FIELDS = frozenset({"id", "tags", "metadata", "prompt", "responses", "annotations"})
-RESPONSE_FIELDS = frozenset({"model", "messages", "metadata"})
+FIELDS = frozenset({"id", "tags", "metadata", "prompt", "responses", "annotations", "for"})
+RESPONSE_FIELDS = frozenset({"model", "messages", "metadata", "author"})
 ROLES = ("system", "user", "assistant", "tool")
 MOST_RESPONSES = 26  # a to z
-TITLE, NAME = 140, 200  # characters, as the tables have them
+TITLE, NAME, USER_NAME = 140, 200, 150  # characters, as the tables have them
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,20 @@ class CheckedResponse:
     model: str
     messages: Messages
     metadata: dict[str, Any]
+    author: str = ""  # the user name of the member who wrote it
 
     @property
     def words(self) -> int:
         return sum(len(turn["content"].split()) for turn in self.messages if turn["role"] == "assistant")
+
+
+@dataclass(frozen=True, slots=True)
+class For:
+    """Who may label an item: a pool of the project by its name, or people and skills, each sorted."""
+
+    pool: str = ""
+    people: tuple[str, ...] = ()
+    skills: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,7 @@ class CheckedItem:
     annotations: tuple[CheckedAnnotation, ...]
     prompt_hash: str
     content_hash: str
+    meant_for: For | None = None  # None is everybody
 
     @property
     def external_id(self) -> str:
@@ -88,6 +99,7 @@ def check(row: NativeItem, asked: Mapping[str, Asked]) -> CheckedItem:
         annotations=check_annotations(row.get("annotations"), asked, len(responses)),
         prompt_hash=prompt_hash(prompt),
         content_hash=content_hash(prompt, responses),
+        meant_for=for_of(row.get("for")),
     )
 
 
@@ -126,6 +138,37 @@ def object_of(value: Any, name: str) -> dict[str, Any]:
     return value
 
 
+def for_of(value: Any) -> For | None:
+    """{"people": […], "skills": […]} or {"pool": name}; None where the item is for everybody."""
+    if value is None or value == {}:
+        return None
+    if not isinstance(value, dict):
+        raise ItemError('“for” is not a JSON object: write it as {"people": ["name"], "skills": ["de"]}.')
+    check_known(value, ("people", "skills", "pool"), "“for” does not know: use people, skills or pool.")
+    pool = plain_text(value.get("pool") or "") or ""
+    people, skills = names_of(value, "people"), names_of(value, "skills")
+    if bool(pool.strip()) == bool(people or skills):
+        raise ItemError("“for” names nobody, or a pool and people too: give people and skills, or one pool's name.")
+    return For(pool.strip(), people, tuple(sorted({skill.lower() for skill in skills})))
+
+
+def names_of(value: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    given = value.get(name)
+    if given is None:
+        return ()
+    if not isinstance(given, list) or not all(isinstance(one, str) and len(one) <= USER_NAME for one in given):
+        raise ItemError(f'“{name}” under “for” is not a list of names: write it as ["first", "second"].')
+    return tuple(sorted({one.strip() for one in given if one.strip()}))
+
+
+def author_of(value: Any) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str) or len(value) > USER_NAME:
+        raise ItemError("“author” is not a name: write the user name of the member who wrote the response.")
+    return value.strip()
+
+
 def plain_text(value: Any) -> str | None:
     """Text as it is; a number or a boolean as it stands in the JSON file; None for anything else."""
     if isinstance(value, str):
@@ -162,7 +205,8 @@ def response_of(value: Any, name: str) -> CheckedResponse:
     check_known(value, RESPONSE_FIELDS, "responses do not have: put it under the response's “metadata”.")
     inner = plain_text(value.get("messages"))
     messages = messages_of(value.get("messages"), name) if inner is None else [{"role": "assistant", "content": inner}]
-    return CheckedResponse(model_of(value.get("model")), messages, object_of(value.get("metadata"), "metadata"))
+    metadata = object_of(value.get("metadata"), "metadata")
+    return CheckedResponse(model_of(value.get("model")), messages, metadata, author_of(value.get("author")))
 
 
 def model_of(value: Any) -> str:

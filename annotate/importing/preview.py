@@ -1,11 +1,11 @@
 """What an uploaded file would become, shown from its first rows before anything is taken in."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from annotate.importing.checking import asked_in, checked, preference_in
+from annotate.importing.checking import asked_in, checked, pool_names, preference_in
 from annotate.importing.errors import ItemError, RowError
 from annotate.importing.formats import FORMATS, Format, check_mapping
 from annotate.importing.native import CheckedItem
@@ -74,18 +74,20 @@ def samples(rows: list[Row], column: str) -> list[str]:
 
 
 def with_items(project: Project, plan: Plan, head: Head, columns: list[Column]) -> Preview:
-    asked = asked_in(project)
+    asked, known_pools = asked_in(project), pool_names(project)
     found: list[tuple[int, CheckedItem] | RowError] = [*head.errors]
     for row in head.rows[:SHOWN]:
-        found.extend(item_of(row, plan, asked))
+        found.extend(item_of(row, plan, asked, known_pools))
     errors = sorted((one for one in found if isinstance(one, RowError)), key=lambda error: error.row)
     return Preview(plan, columns, [one for one in found if not isinstance(one, RowError)], errors)
 
 
-def item_of(row: Row, plan: Plan, asked: Mapping[str, Any]) -> Iterator[tuple[int, CheckedItem] | RowError]:
+def item_of(
+    row: Row, plan: Plan, asked: Mapping[str, Any], known_pools: Collection[str]
+) -> Iterator[tuple[int, CheckedItem] | RowError]:
     try:
         item = renamed(plan, plan.format.item(row.fields, plan.mapping), preference_in(asked))
-        yield checked((row.number, item), asked)
+        yield checked((row.number, item), asked, known_pools)
     except ItemError as error:
         yield RowError(row.number, str(error))
     except RowError as error:

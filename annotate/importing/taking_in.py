@@ -4,18 +4,19 @@ One transaction takes in everything or nothing, in batches that fit in memory. W
 is, so the same items can be taken in any number of times.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from django.db import connection, transaction
 from django.utils import timezone
 
-from annotate import submitting, tallies
+from annotate import pools, queue, submitting, tallies
 from annotate.importing.annotations import CheckedAnnotation
-from annotate.importing.checking import asked_in, checked, taken
+from annotate.importing.checking import asked_in, checked, pool_names, taken
 from annotate.importing.errors import RowError
-from annotate.importing.native import CheckedItem, NativeItem
-from annotate.models import Import, Item, Project, Rater, Response
+from annotate.importing.native import CheckedItem, For, NativeItem
+from annotate.models import Import, Item, Membership, Pool, Project, Rater, Response
 
 BATCH_ITEMS = 500
 BATCH_CHARACTERS = 8_000_000
@@ -50,6 +51,8 @@ class Intake:
     source: Import | None
     is_sample: bool
     raters: dict[tuple[str, str], Rater] = field(default_factory=dict)
+    pools: dict[For, Pool] = field(default_factory=dict)
+    authors: dict[str, Rater | None] = field(default_factory=dict)
 
     def rater(self, kind: str, name: str) -> Rater:
         """The project's rater of this kind and name, made when first met."""
@@ -58,6 +61,26 @@ class Intake:
                 project=self.project, kind=kind, name=name, defaults={"is_sample": self.is_sample}
             )
         return self.raters[kind, name]
+
+    def pool(self, meant_for: For | None) -> Pool | None:
+        """The pool of the project that an item is to be in: by name one that is there, else made when first met."""
+        if meant_for is None:
+            return None
+        if meant_for not in self.pools:
+            self.pools[meant_for] = (
+                Pool.objects.get(project=self.project, name=meant_for.pool)
+                if meant_for.pool
+                else pools.pool_for(project=self.project, people=meant_for.people, skills=meant_for.skills)
+            )
+        return self.pools[meant_for]
+
+    def author(self, name: str) -> Rater | None:
+        """The rater of the member with this user name; None for a stranger, whose name is kept all the same."""
+        if name not in self.authors:
+            members = Membership.objects.filter(project=self.project, user__username=name)
+            member = members.select_related("user").first()
+            self.authors[name] = queue.rater_for(user=member.user, project=self.project) if member else None
+        return self.authors[name]
 
 
 def take_in(
@@ -79,9 +102,10 @@ def take_in_rows(
     """As `take_in`, for rows that know their numbers; `written` is told the count after each batch."""
     wait_for_other_imports(project)
     intake, total, count, asked = Intake(project, source, is_sample), TakenIn(), 0, asked_in(project)
+    known_pools = pool_names(project)
     written(0)
     with tallies.held_back():
-        for batch in batches(checked(row, asked) for row in rows):
+        for batch in batches(checked(row, asked, known_pools) for row in rows):
             total = total.plus(write_batch(intake, batch))
             count += len(batch)
             written(count)
@@ -122,12 +146,28 @@ def write_batch(intake: Intake, batch: list[tuple[int, CheckedItem]]) -> TakenIn
     contents = {item.content_hash: item for _, item in reversed(batch)}  # of equal ones, the first gives its id
     known = ids_of(intake.project, contents)
     fresh = [item for content, item in reversed(contents.items()) if content not in known]
-    known.update(create_items(intake, fresh))
+    made = dict(create_items(intake, fresh))
+    exclude_authors(intake, fresh, made)
+    known.update(made)
     rows = [
         imported(intake, known[item.content_hash], annotation) for _, item in batch for annotation in item.annotations
     ]
     created = submitting.record_imported(project=intake.project, rows=rows)
     return TakenIn(len(fresh), len(batch) - len(fresh), created, len(rows) - created)
+
+
+def exclude_authors(intake: Intake, fresh: list[CheckedItem], made: dict[str, int]) -> None:
+    """Keep members from the items for which they wrote a response."""
+    own: dict[int, set[int]] = {}
+    raters: dict[int, Rater] = {}
+    for item in fresh:
+        for name in {response.author for response in item.responses if response.author}:
+            rater = intake.author(name)
+            if rater is not None:
+                raters[rater.pk] = rater
+                own.setdefault(rater.pk, set()).add(made[item.content_hash])
+    for pk, item_ids in own.items():
+        queue.exclude(rater=raters[pk], item_ids=sorted(item_ids))
 
 
 def ids_of(project: Project, contents: Iterable[str]) -> dict[str, int]:
@@ -151,6 +191,7 @@ def create_items(intake: Intake, fresh: list[CheckedItem]) -> Iterator[tuple[str
             metadata=item.metadata,
             is_sample=intake.is_sample,
             source=intake.source,
+            pool=intake.pool(item.meant_for),
             created_at=now,
         )
         for item in fresh
@@ -163,10 +204,13 @@ def create_items(intake: Intake, fresh: list[CheckedItem]) -> Iterator[tuple[str
             messages=response.messages,
             words=response.words,
             metadata=response.metadata,
+            author=response.author,
         )
         for row, item in zip(made, fresh, strict=True)
         for position, response in enumerate(item.responses)
     )
+    in_pools = Counter(pools.tally_of(row.pool_id) for row in made if row.pool_id)
+    tallies.add(project_id=intake.project.pk, counts=in_pools)
     return ((row.content_hash, row.pk) for row in made)
 
 

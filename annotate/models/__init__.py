@@ -2,7 +2,7 @@
 
 from annotate.models.annotations import Annotation, Assignment, Change, Label, Prior, Rater
 from annotate.models.items import Import, Item, Response
-from annotate.models.projects import Invitation, Membership, Project, Question, Tally, User, Version
+from annotate.models.projects import Invitation, Membership, Pool, Project, Question, Tally, User, Version
 
 __all__ = [
     "Annotation",
@@ -13,6 +13,7 @@ __all__ = [
     "Item",
     "Label",
     "Membership",
+    "Pool",
     "Prior",
     "Project",
     "Question",

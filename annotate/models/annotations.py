@@ -37,7 +37,8 @@ class Assignment(models.Model):
     """A lease of one item to one rater. One row for the pair, reused when it is leased again."""
 
     LEASED, SUBMITTED, SKIPPED, EXPIRED = "leased", "submitted", "skipped", "expired"
-    STATES = [(state, state) for state in (LEASED, SUBMITTED, SKIPPED, EXPIRED)]
+    EXCLUDED = "excluded"  # the rater wrote one of the responses, so the item never comes to them
+    STATES = [(state, state) for state in (LEASED, SUBMITTED, SKIPPED, EXPIRED, EXCLUDED)]
 
     item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="assignments")
     rater = models.ForeignKey(Rater, on_delete=models.CASCADE, related_name="assignments")

@@ -4,7 +4,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from annotate.models.projects import Project, User
+from annotate.models.projects import Pool, Project, User
 
 
 class Import(models.Model):
@@ -62,6 +62,9 @@ class Item(models.Model):
     priority = models.FloatField(default=0.0)
     overlap = models.PositiveSmallIntegerField(default=0, help_text="people wanted; 0 until routed to people")
     slots_open = models.SmallIntegerField(default=0)
+    pool = models.ForeignKey(
+        Pool, null=True, blank=True, on_delete=models.RESTRICT, related_name="items", db_index=False
+    )
     is_sample = models.BooleanField(default=False, help_text="written for the demo, not collected")
     source = models.ForeignKey(Import, null=True, blank=True, on_delete=models.SET_NULL, related_name="items")
     created_at = models.DateTimeField(default=timezone.now)
@@ -75,7 +78,10 @@ class Item(models.Model):
         indexes = [
             # The queue's one statement is a range over this index. Only items routed to people have open slots,
             # so the route need not be a column of it.
-            models.Index(fields=["project", "-priority", "id"], name="item_queue", condition=Q(slots_open__gt=0)),
+            models.Index(
+                fields=["project", "pool", "-priority", "id"], name="item_queue", condition=Q(slots_open__gt=0)
+            ),
+            models.Index(fields=["pool"], name="item_by_pool", condition=Q(pool__isnull=False)),
             models.Index(fields=["project", "route", "id"], name="item_by_route"),
             models.Index(fields=["project", "-id"], name="item_newest"),
         ]
@@ -90,6 +96,7 @@ class Response(models.Model):
     item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="responses")
     position = models.PositiveSmallIntegerField(help_text="0 is a, 1 is b: stored order, never as presented")
     model = models.CharField(max_length=200, blank=True)
+    author = models.CharField(max_length=150, blank=True, help_text="The user name of the member who wrote it.")
     messages = models.JSONField(help_text='chat messages: [{"role", "content"}]')
     words = models.PositiveIntegerField(default=0)
     metadata = models.JSONField(default=dict, blank=True, help_text="sampling seed, run and model version, if ours")
@@ -97,3 +104,4 @@ class Response(models.Model):
     class Meta:
         ordering = ["position"]
         constraints = [models.UniqueConstraint(fields=["item", "position"], name="response_unique_position")]
+        indexes = [models.Index(fields=["author", "item"], name="response_by_author", condition=~Q(author=""))]

@@ -12,8 +12,10 @@ class User(AbstractUser):
 
     email = models.EmailField("e-mail address", unique=True)
 
-    # The project that this request was let into, with the role: not stored, set by `annotate.access`.
+    # The project that this request was let into, with the role, and what the user is in it (None for an admin who
+    # is no member): not stored, set by `annotate.access`.
     opened: tuple["Project", str] | None = None
+    member: "Membership | None" = None
 
     @property
     def is_admin(self) -> bool:
@@ -42,9 +44,15 @@ class Project(models.Model):
         help_text="How many people label each item that is routed to people.",
     )
     lease_minutes = models.PositiveSmallIntegerField(
-        default=30,
+        default=10,
         validators=[MinValueValidator(1), MaxValueValidator(24 * 60)],
-        help_text="How long an item stays with an annotator who opened it.",
+        help_text="How long an item stays with an annotator without a sign of life from their page.",
+    )
+    daily_quota = models.PositiveIntegerField(
+        null=True, blank=True, help_text="How many items one person may label a day; no limit if blank."
+    )
+    total_quota = models.PositiveIntegerField(
+        null=True, blank=True, help_text="How many items one person may label in all; no limit if blank."
     )
     judge_share = models.PositiveSmallIntegerField(
         default=0,
@@ -135,6 +143,10 @@ class Membership(models.Model):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=10, choices=ROLES, default=ANNOTATOR)
+    skills = models.JSONField(default=list, blank=True, help_text='what pools ask for: ["python", "de"]')
+    is_paused = models.BooleanField(default=False, help_text="A paused member gets no items.")
+    daily_quota = models.PositiveIntegerField(null=True, blank=True, help_text="The project's if blank.")
+    total_quota = models.PositiveIntegerField(null=True, blank=True, help_text="The project's if blank.")
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -142,6 +154,26 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} ({self.role})"
+
+
+class Pool(models.Model):
+    """Who may label an item: the people who are named, and those who have all the skills.
+
+    People are named by their user names, so that a file can name somebody who has not joined yet.
+    """
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="pools")
+    name = models.CharField(max_length=120)
+    skills = models.JSONField(default=list, blank=True, help_text="All of these are needed; nobody by skill if empty.")
+    people = models.JSONField(default=list, blank=True, help_text="user names")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(fields=["project", "name"], name="pool_unique_name")]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Invitation(models.Model):

@@ -11,9 +11,9 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from annotate import access, accounts
-from annotate.forms import AcceptForm, InviteForm, RoleForm
-from annotate.models import Invitation, Membership, Project, User
+from annotate import access, accounts, members, pools
+from annotate.forms import AcceptForm, InviteForm, MemberForm, PoolForm, RoleForm
+from annotate.models import Invitation, Membership, Pool, Project, User
 
 
 @login_not_required
@@ -60,6 +60,7 @@ def people_context(project: Project, form: InviteForm) -> dict[str, Any]:
         "memberships": project.memberships.select_related("user").order_by("user__username"),
         "invitations": project.invitations.filter(accepted_at=None, revoked_at=None, expires_at__gt=timezone.now()),
         "roles": Membership.ROLES,
+        "pools": pools.rows(project),
     }
 
 
@@ -79,24 +80,68 @@ def invite(request: HttpRequest, slug: str) -> HttpResponse:
 @require_POST
 def role(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Change a member's role, or take the membership away."""
-    project = access.managed_project(access.signed_in(request), slug)
-    membership = get_object_or_404(Membership.objects.select_related("user"), project=project, pk=pk)
-    last_manager = (
-        membership.role == Membership.MANAGER
-        and not project.memberships.filter(role=Membership.MANAGER).exclude(pk=pk).exists()
-    )
-    if last_manager and request.POST.get("role") != Membership.MANAGER:
-        messages.error(request, f"{membership.user} is the only manager: make somebody else one first.")
-        return redirect("people", slug)
-    if request.POST.get("role") == "remove":
-        membership.delete()
-        messages.success(request, f"{membership.user} is no longer a member. Their annotations stay.")
-        return redirect("people", slug)
-    form = RoleForm(request.POST, instance=membership)
-    if form.is_valid():
-        form.save()
-        messages.success(request, f"{membership.user} is now {membership.role}.")
+    membership = access.managed_member(access.signed_in(request), slug, pk)
+    form = RoleForm(request.POST)
+    try:
+        if request.POST.get("role") == "remove":
+            members.remove(membership=membership)
+            messages.success(request, f"{membership.user} is no longer a member. Their annotations stay.")
+        elif form.is_valid():
+            members.change_role(membership=membership, role=form.cleaned_data["role"])
+            messages.success(request, f"{membership.user} is now {membership.role}.")
+    except members.MemberError as error:
+        messages.error(request, str(error))
     return redirect("people", slug)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def member(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """What one member gets from the queue: skills, quotas, a pause."""
+    membership = access.managed_member(access.signed_in(request), slug, pk)
+    form = MemberForm(request.POST or None, instance=membership)
+    if request.method == "POST" and form.is_valid():
+        members.change_work(membership=membership, **form.cleaned_data)
+        messages.success(request, f"Saved what {membership.user} gets.")
+        return redirect("people", slug)
+    context = {"project": membership.project, "membership": membership, "form": form}
+    return render(request, "annotate/member.html", context, status=422 if form.errors else 200)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def pool_new(request: HttpRequest, slug: str) -> HttpResponse:
+    project = access.managed_project(access.signed_in(request), slug)
+    return pool_form(request, project, None)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def pool(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """Who may label the items of one pool; it can be removed once it has none."""
+    found = access.managed_pool(access.signed_in(request), slug, pk)
+    if request.method == "POST" and "remove" in request.POST:
+        try:
+            pools.remove_pool(pool=found)
+            messages.success(request, f"“{found}” is removed.")
+        except pools.PoolError as error:
+            messages.error(request, str(error))
+        return redirect("people", slug)
+    return pool_form(request, found.project, found)
+
+
+def pool_form(request: HttpRequest, project: Project, found: Pool | None) -> HttpResponse:
+    form = PoolForm(request.POST or None, initial=as_initial(found))
+    if request.method == "POST" and form.is_valid():
+        try:
+            saved = pools.save_pool(project=project, pool=found, **form.cleaned_data)
+            messages.success(request, f"“{saved}” is saved.")
+            return redirect("people", project.slug)
+        except pools.PoolError as error:
+            form.add_error(None, str(error))
+    context = {"project": project, "pool": found, "form": form}
+    return render(request, "annotate/pool.html", context, status=422 if form.errors else 200)
+
+
+def as_initial(found: Pool | None) -> dict[str, Any]:
+    return {"name": found.name, "skills": found.skills, "people": found.people} if found else {}
 
 
 @require_POST

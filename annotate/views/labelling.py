@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from annotate import access, presenting, queue, tallies
+from annotate import access, presenting, queue, rubrics, tallies
 from annotate.models import Annotation, Assignment, Project
 from annotate.questions import AnswerError
 from annotate.submitting import asked_about, current, submit_annotation
@@ -80,10 +80,10 @@ def said(words: str) -> HttpResponse:
 def show_next(request: HttpRequest, project: Project, note: str = "", announce: str = "") -> HttpResponse:
     """The region with the next item, or with why there is none."""
     user = access.signed_in(request)
-    assignment = queue.next_assignment(user=user, project=project)
-    if assignment is not None:
-        return show_item(request, assignment, note=note, announce=announce)
-    standing = queue.standing(user=user, project=project)
+    live = queue.leases(user=user, project=project, member=user.member)
+    if live:
+        return show_item(request, live[0], note=note, announce=announce)
+    standing = queue.standing(user=user, project=project, member=user.member)
     context = {**strip(project, user.pk), "standing": standing, "note": note, "announce": announce}
     return show_region(request, context)
 
@@ -99,7 +99,7 @@ def show_item(
 ) -> HttpResponse:
     """The region with one item. `form` is what was sent, where that could not be taken."""
     item = assignment.item
-    asked = asked_about(item.project.questions.all(), len(assignment.order))
+    asked = asked_about(rubrics.questions_of(item.project), len(assignment.order))
     if form is None:
         form = form_to_show(assignment, asked)
     history, last = presenting.conversation(item)
@@ -172,7 +172,7 @@ def waiting(request: HttpRequest, slug: str) -> HttpResponse:
     """Is there something to do by now? Asked now and then by the page that had nothing; leases nothing."""
     user = access.signed_in(request)
     project = access.project(user, slug)
-    standing = queue.standing(user=user, project=project)
+    standing = queue.standing(user=user, project=project, member=user.member)
     if standing == request.GET.get("standing"):
         return HttpResponse(status=204)
     return render(request, "annotate/_waiting.html", {"project": project, "standing": standing})
@@ -193,7 +193,7 @@ def submit(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Keep the answers and show the next item, in one round trip."""
     assignment = access.own_assignment(access.signed_in(request), slug, pk)
     project, order = assignment.item.project, assignment.order
-    asked = asked_about(project.questions.all(), len(order))
+    asked = asked_about(rubrics.questions_of(project), len(order))
     form = presenting.form_from(request.POST.dict(), asked, len(order))
     problem = presenting.unanswered(form, asked, len(order))
     if not problem:
@@ -231,14 +231,14 @@ def skip(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def draft(request: HttpRequest, slug: str, pk: int) -> JsonResponse:
     """Keep what is filled in so far and the lease alive; says whether the lease is still held."""
     assignment = access.own_assignment(access.signed_in(request), slug, pk)
-    asked = asked_about(assignment.item.project.questions.all(), len(assignment.order))
+    asked = asked_about(rubrics.questions_of(assignment.item.project), len(assignment.order))
     form = presenting.form_from(request.POST.dict(), asked, len(assignment.order))
     number = request.POST.get("number", "")
     sent = {"form": form, "key": request.POST.get("key", "")[:64], "number": int(number) if number.isdecimal() else 0}
     saved = keep_draft(assignment, sent, seconds_of(request))
     held = assignment.state != Assignment.EXPIRED or queue.regain(assignment=assignment)
     if held and assignment.state == Assignment.LEASED:
-        queue.renew(assignment=assignment)
+        queue.renew_all(rater_id=assignment.rater_id, project=assignment.item.project)
     return JsonResponse({"saved": saved, "held": held})
 
 

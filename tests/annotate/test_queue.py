@@ -4,7 +4,7 @@ import threading
 from datetime import timedelta
 
 import pytest
-from django.db import connection, connections
+from django.db import InterfaceError, OperationalError, connection, connections
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -122,7 +122,7 @@ def test_somebody_who_comes_back_before_the_sweep_keeps_the_lease(project, annot
     take(annotator, project)
     assert tasks.return_expired_leases() == 0
     held.refresh_from_db()
-    assert held.expires_at > timezone.now() + timedelta(minutes=29)
+    assert held.expires_at > timezone.now() + timedelta(minutes=9)
 
 
 def test_a_lease_renewed_while_the_sweep_was_looking_is_left_alone(project, annotator):
@@ -144,14 +144,37 @@ def test_a_lost_lease_is_regained_only_while_a_place_is_open(project, annotator,
     assert places(item) == 0
 
 
-def test_a_lost_lease_is_not_regained_beside_another(project, annotator):
-    first = factories.item(project, priority=1.0)
+def test_a_lost_lease_is_not_regained_beside_two_others(project, annotator):
+    lost_item = factories.item(project, priority=1.0)
     lost = take(annotator, project)
-    Item.objects.filter(pk=first.pk).update(priority=-1.0)
+    Item.objects.filter(pk=lost_item.pk).update(priority=-1.0)
     queue.release(assignment=lost)
     factories.item(project)
-    assert take(annotator, project).item != first
+    factories.item(project)
+    assert lost_item not in [held.item for held in queue.leases(user=annotator, project=project, wanted=2)]
     assert not queue.regain(assignment=lost)
+
+
+def test_one_is_fetched_ahead_and_never_more(project, annotator):
+    items = [factories.item(project) for _ in range(4)]
+    first, second = queue.leases(user=annotator, project=project, wanted=9)
+    assert [first.item, second.item] == items[:2]
+    again = queue.leases(user=annotator, project=project, wanted=2)
+    assert [held.pk for held in again] == [first.pk, second.pk]
+    submit_annotation(assignment=first, answers=A)
+    held = queue.leases(user=annotator, project=project, wanted=2)
+    assert [assignment.item for assignment in held] == items[1:3]
+
+
+def test_a_sign_of_life_keeps_all_that_is_held_in_one_statement(project, annotator):
+    for _ in range(2):
+        factories.item(project)
+    held = queue.leases(user=annotator, project=project, wanted=2)
+    Assignment.objects.update(expires_at=timezone.now() + timedelta(seconds=9))
+    with CaptureQueriesContext(connection) as captured:
+        assert queue.renew_all(rater_id=held[0].rater_id, project=project) == 2
+    assert len(captured) == 1
+    assert Assignment.objects.filter(expires_at__gt=timezone.now() + timedelta(minutes=9)).count() == 2
 
 
 def test_a_paused_project_gives_nothing_new_but_lets_one_finish(project, annotator, second_annotator):
@@ -283,6 +306,33 @@ def test_taking_an_item_costs_the_same_whatever_the_queue_holds(project, annotat
     assert statements(second_annotator, project) == few
 
 
+def test_the_candidate_of_each_pool_is_found_by_the_queues_index(project, annotator):
+    rater = queue.rater_for(user=annotator, project=project)
+    mine, other = factories.pool(project, people=["mira"]), factories.pool(project, people=["jonas"])
+    pool_ids = [None, mine.pk, other.pk]
+    Item.objects.bulk_create(
+        Item(
+            project=project, external_id=f"bulk-{n}", title="", prompt=[], prompt_hash="", content_hash=str(n),
+            priority=n % 7, slots_open=n % 2, pool_id=pool_ids[n % 3],
+        )
+        for n in range(3000)
+    )  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    for pool in (None, mine.pk):
+        plan = queue.candidates(rater, pool).only("project")[:1].explain()
+        assert "item_queue" in plan
+        assert "TEMP B-TREE" not in plan
+        assert "Sort" not in plan
+        assert "Seq Scan on annotate_item" not in plan
+    if connection.vendor == "postgresql":
+        condition = next(line for line in plan.splitlines() if "Index Cond" in line)
+        assert "pool_id" in condition
+    with CaptureQueriesContext(connection) as captured:
+        assert set(queue.by_urgency(rater, [None, mine.pk])) == {None, mine.pk}
+    assert len(captured) == 1
+
+
 # --- Races ----------------------------------------------------------------------------------------------------
 
 
@@ -385,3 +435,47 @@ def test_a_submit_and_the_sweep_race_for_a_lease_that_ran_out(project, annotator
     assert Assignment.objects.get().state == "submitted"
     assert places(item) == 0
     assert slots.drifted([item.pk]) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_connections_killed_in_the_middle_lose_and_double_nothing(project):
+    """Eight people label the last places while every 20 ms one of their connections is cut off."""
+    if connection.vendor != "postgresql":
+        pytest.skip("only a server's connections can be killed from outside")
+    users = [factories.member(project, f"racer-{n}", Membership.ANNOTATOR) for n in range(8)]
+    items = [factories.item(project, overlap=2, slots_open=2) for _ in range(20)]
+    killed, over = [], threading.Event()
+
+    def work(n: int) -> list[int]:
+        told = []
+        while not over.is_set():
+            try:
+                assignment = take(users[n], project)
+                if assignment is None:
+                    if not Assignment.objects.filter(state="leased").exists():
+                        return told
+                    continue
+                key = f"{n}-{assignment.pk}"
+                told.append(submit_annotation(assignment=assignment, answers=A, idempotency_key=key).pk)
+            except (OperationalError, InterfaceError):
+                connection.close()  # as Django does between requests; the same press is then sent again
+        return told
+
+    def kill(_n: int) -> None:
+        me = connection.cursor()
+        for _ in range(15):
+            over.wait(0.02)
+            me.execute(
+                "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+                "AND pid <> pg_backend_pid() AND state IN ('active', 'idle in transaction') ORDER BY random() LIMIT 1"
+            )
+            killed.extend(me.fetchall())
+
+    told = at_once(lambda n: kill(n) if n == 8 else work(n), 9)
+    assert killed
+    kept = set(Annotation.objects.values_list("pk", flat=True))
+    assert {pk for pks in told[:8] for pk in pks} <= kept  # what was said to be kept is there
+    assert queue.recount(project=project) == 0
+    assert {item.annotations.filter(counted=True).count() for item in items} == {2}
+    assert Annotation.objects.count() == 40
+    assert set(Item.objects.values_list("slots_open", flat=True)) == {0}

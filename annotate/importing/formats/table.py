@@ -32,6 +32,7 @@ FIELDS = (
     Field("rater", "Who chose", ("rater", "annotator", "labeler", "labeller", "worker", "judge")),
     Field("reason", "Reason", ("reason", "rationale", "comment", "explanation", "justification")),
     Field("id", "Id", ("id", "uid", "uuid", "item_id", "item", "key", "row_id", "pair_id")),
+    Field("pool", "Pool: who may label it", ("pool",)),
     Field("tags", "Tags", ("tags", "tag", "category", "topic", "dataset", "source"), many=True),
     Field(KEEP, "Keep as metadata", many=True),
 )  # fmt: skip
@@ -114,6 +115,8 @@ def item(row: Mapping[str, Any], mapping: Mapping[str, str]) -> NativeItem:
     fields = by_field(row, mapping)
     kept = {column: row[column] for column, field in mapping.items() if field == KEEP and row.get(column) is not None}
     common = {"id": fields.get("id"), "tags": tags_in(row, mapping), "metadata": kept}
+    if "pool" in fields:
+        common["for"] = {"pool": fields["pool"]}
     named = set(mapping.values())
     if {"chosen", "rejected"} <= named:
         return chosen_item(fields, common)
