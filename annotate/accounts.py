@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
+from annotate import audit
 from annotate.models import Invitation, Membership, Project, User
 
 SALT = "plumbline.invitation"
@@ -28,6 +29,7 @@ class ClosedSignUp(DefaultAccountAdapter):
         return False
 
 
+@transaction.atomic
 def invite(*, email: str, role: str, project: Project | None, by: User) -> Invitation:
     """Make an invitation and send it by e-mail; the address of the page is `link(invitation)`."""
     invitation = Invitation.objects.create(
@@ -37,6 +39,7 @@ def invite(*, email: str, role: str, project: Project | None, by: User) -> Invit
         invited_by=by,
         expires_at=timezone.now() + VALID_FOR,
     )
+    record(invitation, audit.INVITED, by)
     where = project.name if project else "Plumbline"
     transaction.on_commit(
         lambda: send_mail(
@@ -49,6 +52,26 @@ def invite(*, email: str, role: str, project: Project | None, by: User) -> Invit
         )
     )
     return invitation
+
+
+def record(invitation: Invitation, verb: str, by: User | None) -> None:
+    audit.record(
+        project=invitation.project,
+        by=by,
+        verb=verb,
+        kind="invitation",
+        object_id=invitation.pk,
+        words=invitation.email,
+        after={"role": invitation.role},
+    )
+
+
+@transaction.atomic
+def withdraw(*, invitation: Invitation, by: User) -> None:
+    """Take an invitation back that nobody has accepted; again adds nothing."""
+    open_one = Invitation.objects.filter(pk=invitation.pk, accepted_at=None, revoked_at=None)
+    if open_one.update(revoked_at=timezone.now()):
+        record(invitation, audit.WITHDRAWN, by)
 
 
 def link(invitation: Invitation) -> str:
@@ -84,3 +107,4 @@ def accept(*, invitation: Invitation, user: User) -> None:
         User.objects.filter(pk=user.pk).update(is_superuser=True, is_staff=True)
     elif invitation.project:
         Membership.objects.get_or_create(project=invitation.project, user=user, defaults={"role": invitation.role})
+    record(invitation, audit.ACCEPTED, user)

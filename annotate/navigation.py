@@ -19,6 +19,7 @@ PROJECT_PAGES = [
     ("models", "Models", access.REVIEWERS, ("model",)),
     ("loops", "Loops", access.MANAGERS, ("loop",)),
     ("people", "People", access.MANAGERS, ("people", "pool")),
+    ("acts", "Log", access.MANAGERS, ("acts",)),
     ("project_settings", "Settings", access.MANAGERS, ("project_settings",)),
 ]
 NAMES = {name for name, *_ in PROJECT_PAGES}

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from django.db import transaction
 
-from annotate import slots, tallies
+from annotate import audit, slots, tallies
 from annotate.models import Item, Membership, Pool, Project, User
 
 NAME = 120  # characters, as the table has them
@@ -69,7 +69,13 @@ def free_name(project: Project, name: str) -> str:
 
 @transaction.atomic
 def save_pool(
-    *, project: Project, name: str, people: Iterable[str], skills: Iterable[str], pool: Pool | None = None
+    *,
+    project: Project,
+    name: str,
+    people: Iterable[str],
+    skills: Iterable[str],
+    pool: Pool | None = None,
+    by: User | None = None,
 ) -> Pool:
     """Make a pool, or change one: its items are for those whom it admits from now on. Raises PoolError."""
     people, skills = sorted(set(people)), sorted(set(skills))
@@ -79,21 +85,30 @@ def save_pool(
     if (others.exclude(pk=pool.pk) if pool else others).exists():
         raise PoolError(f"There is a pool “{name}” already: choose another name.")
     changed = pool or Pool(project=project)
+    old = {"name": changed.name, "people": changed.people, "skills": changed.skills} if pool else {}
     changed.name, changed.people, changed.skills = name, people, skills
     changed.save()
+    before, after = audit.difference(old, {"name": name, "people": people, "skills": skills})
+    verb = audit.CHANGED if pool else audit.CREATED
+    record(changed, verb, by, before=before if pool else {}, after=after)
     return changed
 
 
+def record(pool: Pool, verb: str, by: User | None, **values: dict[str, object]) -> None:
+    audit.record(project=pool.project, by=by, verb=verb, kind="pool", object_id=pool.pk, words=str(pool), **values)
+
+
 @transaction.atomic
-def remove_pool(*, pool: Pool) -> None:
+def remove_pool(*, pool: Pool, by: User | None = None) -> None:
     """Take away a pool that no item is in. Raises PoolError."""
     if Item.objects.filter(pool=pool).exists():
         raise PoolError(f"“{pool}” has items: move them to another pool first.")
+    record(pool, audit.REMOVED, by)
     pool.delete()
 
 
 @transaction.atomic
-def move_items(*, project: Project, item_ids: Sequence[int], pool: Pool | None) -> int:
+def move_items(*, project: Project, item_ids: Sequence[int], pool: Pool | None, by: User | None = None) -> int:
     """Put items into a pool, or with None open them to everybody; returns how many moved. Leases stay as they are."""
     moved: Counter[str] = Counter()
     for batch in slots.batches(item_ids):
@@ -109,6 +124,10 @@ def move_items(*, project: Project, item_ids: Sequence[int], pool: Pool | None) 
     if pool is not None:
         change[tally_of(pool.pk)] = count
     tallies.add(project_id=project.pk, counts=change)
+    if by is not None:  # an import puts its items where its file says; the import is the act
+        after = {"pool": pool.name if pool else None, "items": count}
+        words = f"item {item_ids[0]}" if len(item_ids) == 1 else f"{len(item_ids)} items"
+        audit.record(project=project, by=by, verb=audit.CHANGED, kind="pool of items", words=words, after=after)
     return count
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from django.db import transaction
 from django.utils.text import slugify
 
-from annotate import questions
+from annotate import audit, questions
 from annotate.models import Membership, Project, Question, User, Version
 
 
@@ -68,7 +68,20 @@ def create_project(
     Version.objects.create(project=project, kind=Version.RUBRIC, number=1, body=rubric_body(project), created_by=by)
     if by:
         Membership.objects.create(project=project, user=by, role=Membership.MANAGER)
+    audit.record(project=project, by=by, verb=audit.CREATED, kind="project", object_id=project.pk, words=project.name)
     return project
+
+
+@transaction.atomic
+def change_settings(*, project: Project, by: User, **values: Any) -> Project:
+    """Change fields of a project that SettingsForm has checked."""
+    locked = Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+    old = {name: getattr(locked, name) for name in values}
+    for name, value in values.items():
+        setattr(locked, name, value)
+    locked.save(update_fields=list(values))
+    audit.record_change(project=locked, by=by, kind="settings", object_id=locked.pk, old=old, new=values)
+    return locked
 
 
 def write_questions(project: Project, asked: Iterable[Mapping[str, Any]]) -> None:
@@ -104,6 +117,14 @@ def change_guidelines(*, project: Project, text: str, by: User) -> int:
     Version.objects.create(
         project=locked, kind=Version.GUIDELINES, number=locked.guideline_version, body=text, created_by=by
     )
+    audit.record(
+        project=locked,
+        by=by,
+        verb=audit.CHANGED,
+        kind="guidelines",
+        before={"version": locked.guideline_version - 1},
+        after={"version": locked.guideline_version},
+    )
     return locked.guideline_version
 
 
@@ -113,10 +134,22 @@ def change_question(*, project: Project, name: str, by: User, **values: Any) -> 
     locked = Project.objects.select_for_update().get(pk=project.pk)
     defaults = {**values, "config": questions.check_config(values["kind"], values["config"])}
     create = {**defaults, "position": locked.questions.count()}
-    question, _ = Question.objects.update_or_create(
+    old = locked.questions.filter(name=name).values(*defaults).first()
+    question, is_new = Question.objects.update_or_create(
         project=locked, name=name, defaults=defaults, create_defaults=create
     )
     keep_rubric(locked, by)
+    before, after = audit.difference(old or {}, defaults)
+    audit.record(
+        project=locked,
+        by=by,
+        verb=audit.CREATED if is_new else audit.CHANGED,
+        kind="question",
+        object_id=question.pk,
+        words=question.title,
+        before=before if old else {},
+        after=after,
+    )
     return question
 
 
@@ -126,6 +159,9 @@ def remove_question(*, question: Question, by: User) -> None:
     locked = Project.objects.select_for_update().get(pk=question.project_id)
     if question.labels.exists():
         raise ProjectError(f"“{question.title}” has answers already, so it stays: make it optional instead.")
+    audit.record(
+        project=locked, by=by, verb=audit.REMOVED, kind="question", object_id=question.pk, words=question.title
+    )
     question.delete()
     keep_rubric(locked, by)
 

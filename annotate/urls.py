@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from annotate.views import accounts, health, importing, items, labelling, projects
+from annotate.views import accounts, acts, health, importing, items, labelling, projects
 
 urlpatterns = [
     path("health/", health.health, name="health"),
@@ -32,6 +32,8 @@ urlpatterns = [
     path("p/<slug:slug>/import/<int:pk>/progress/", importing.progress, name="import_progress"),
     path("p/<slug:slug>/import/<int:pk>/stop/", importing.stop, name="import_stop"),
     path("p/<slug:slug>/import/<int:pk>/discard/", importing.discard, name="import_discard"),
+    path("acts/", acts.everywhere, name="all_acts"),
+    path("p/<slug:slug>/acts/", acts.index, name="acts"),
     path("p/<slug:slug>/people/", accounts.people, name="people"),
     path("p/<slug:slug>/people/invite/", accounts.invite, name="people_invite"),
     path("p/<slug:slug>/people/<int:pk>/", accounts.member, name="people_member"),

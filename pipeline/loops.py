@@ -20,6 +20,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
+from annotate import audit
 from annotate.models import Change, Item, Project, User
 from pipeline import recipes
 from pipeline.ml.configs import from_dict, to_dict
@@ -76,7 +77,13 @@ def create_loop(
         enabled=True,
     )
     loop.save(update_fields=["periodic_task"])
+    after = {"step": step, "new_labels": new_labels, "every_minutes": every_minutes}
+    record(loop, audit.CREATED, by, after=after)
     return loop
+
+
+def record(loop: Loop, verb: str, by: User | None, **values: dict[str, Any]) -> None:
+    audit.record(project=loop.project, by=by, verb=verb, kind="loop", object_id=loop.pk, words=loop.name, **values)
 
 
 def interval(minutes: int) -> IntervalSchedule:
@@ -85,8 +92,9 @@ def interval(minutes: int) -> IntervalSchedule:
 
 
 @transaction.atomic
-def set_enabled(*, loop: Loop, enabled: bool) -> None:
+def set_enabled(*, loop: Loop, enabled: bool, by: User | None = None) -> None:
     """Pause a loop, or let it go on; labels that come while it is paused count when it goes on."""
+    record(loop, audit.RESUMED if enabled else audit.STOPPED, by)
     loop.enabled = enabled
     loop.save(update_fields=["enabled"])
     if loop.periodic_task is not None:
@@ -95,9 +103,10 @@ def set_enabled(*, loop: Loop, enabled: bool) -> None:
 
 
 @transaction.atomic
-def delete_loop(*, loop: Loop) -> None:
+def delete_loop(*, loop: Loop, by: User | None = None) -> None:
     """Take a loop and its periodic task away; the runs and models it has made stay."""
     task = loop.periodic_task
+    record(loop, audit.REMOVED, by)
     loop.delete()
     if task is not None:
         task.delete()

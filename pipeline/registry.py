@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from annotate import audit
 from annotate.models import Project, User
 from pipeline.ml.records import hash_folder
 from pipeline.models import ModelVersion, Run
@@ -107,16 +108,32 @@ def promote(*, version: ModelVersion, by: User | None) -> ModelVersion | None:
         stage=ModelVersion.PROMOTED, promoted_at=timezone.now(), promoted_by=by
     )
     version.refresh_from_db()
+    record(version, audit.PROMOTED, by, former={"former": former.name} if former else {})
     return former
 
 
 @transaction.atomic
-def retire(*, version: ModelVersion) -> None:
+def retire(*, version: ModelVersion, by: User | None = None) -> None:
     """Take a model out of use; it stays registered, and can be promoted again. Raises RegistryError for a base."""
     if version.project is None:
         raise RegistryError(f"{version.name} is a base model of all projects, and stays.")
+    former = {"stage": version.stage}
     ModelVersion.objects.filter(pk=version.pk).update(stage=ModelVersion.RETIRED)
     version.refresh_from_db()
+    record(version, audit.RETIRED, by, former=former)
+
+
+def record(version: ModelVersion, verb: str, by: User | None, *, former: dict[str, str]) -> None:
+    audit.record(
+        project=version.project,
+        by=by,
+        verb=verb,
+        kind="model",
+        object_id=version.pk,
+        words=version.name,
+        before=former,
+        after={"stage": version.stage},
+    )
 
 
 # --- Finding --------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from annotate import audit
 from annotate.models import Project, User
 from pipeline.ml.configs import from_dict, to_dict
 from pipeline.ml.records import package_versions, write_json
@@ -98,8 +99,15 @@ def create_run(
     run.folder = str(new_folder(run.pk))
     run.save(update_fields=["folder"])
     write_json(Path(run.folder) / "run.json", specification(run))
+    if loop is None and judge is None:  # what a loop or a judge starts by itself is nobody's act
+        record(run, audit.STARTED, by)
     ask_on_commit(run.pk)
     return run
+
+
+def record(run: Run, verb: str, by: User | None) -> None:
+    title = f"{STAGES[run.kind].title}, run {run.pk}"
+    audit.record(project=run.project, by=by, verb=verb, kind="run", object_id=run.pk, words=title)
 
 
 def check_inputs(kind: str, inputs: Mapping[str, Any]) -> None:
@@ -330,7 +338,7 @@ def let_go(*, run: Run) -> None:
 
 
 @transaction.atomic
-def cancel(*, run: Run) -> None:
+def cancel(*, run: Run, by: User | None = None) -> None:
     """Ask for a run to stop: a queued one ends at once, a running one within seconds. Raises RunError if it ended."""
     mine = Run.objects.filter(pk=run.pk)
     ended = mine.filter(state=Run.QUEUED).update(
@@ -339,13 +347,14 @@ def cancel(*, run: Run) -> None:
     asked = ended or mine.filter(state=Run.RUNNING).update(cancel_requested=True)
     if not asked:
         raise RunError(f"Run {run.pk} has ended already.")
+    record(run, audit.STOPPED, by)
     if mine.filter(abandoned(timezone.now())).exists():
         for queue in ("training", "default"):  # whoever is there: stopping is short
             ask_on_commit(run.pk, queue=queue)
 
 
 @transaction.atomic
-def resume(*, run: Run) -> None:
+def resume(*, run: Run, by: User | None = None) -> None:
     """Queue a run again that failed, crashed or was stopped: it goes on from its last checkpoint. Raises RunError."""
     queued = Run.objects.filter(pk=run.pk, state__in=(Run.FAILED, Run.ERRORED, Run.CANCELLED)).update(
         state=Run.QUEUED,
@@ -361,4 +370,5 @@ def resume(*, run: Run) -> None:
     )
     if not queued:
         raise RunError(f"Run {run.pk} cannot be resumed: only one that failed, crashed or was stopped can.")
+    record(run, audit.RESUMED, by)
     ask_on_commit(run.pk)

@@ -75,6 +75,8 @@ PAGES = {
     "import_progress": Page(MANAGERS, thing="import"),
     "import_stop": Page(None, MANAGERS, "import"),
     "import_discard": Page(None, MANAGERS, "import"),
+    "all_acts": Page(ADMINS),
+    "acts": Page(MANAGERS, thing="slug"),
     "people": Page(MANAGERS, thing="slug"),
     "people_invite": Page(None, MANAGERS, "slug"),
     "people_member": Page(MANAGERS, MANAGERS, "membership"),

@@ -14,6 +14,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
 from django.utils import timezone
 
+from annotate import audit
 from annotate.importing import progress
 from annotate.importing.checking import Findings, check_file, preference_in
 from annotate.importing.errors import ImportStopped, RowError
@@ -38,6 +39,19 @@ class Refused(Exception):
         self.findings = findings
 
 
+def record(imported: Import, verb: str, by: User | None, **after: Any) -> None:
+    audit.record(
+        project=imported.project,
+        by=by,
+        verb=verb,
+        kind="import",
+        object_id=imported.pk,
+        words=imported.file_name,
+        after=after,
+    )
+
+
+@transaction.atomic
 def keep_upload(*, project: Project, upload: UploadedFile, by: User) -> Import:
     """Put an uploaded file where workers find it."""
     path = progress.folder() / uuid.uuid4().hex
@@ -45,12 +59,14 @@ def keep_upload(*, project: Project, upload: UploadedFile, by: User) -> Import:
         for chunk in upload.chunks():
             kept.write(chunk)
     name = (upload.name or "file")[-255:]
-    return Import.objects.create(
+    kept_import = Import.objects.create(
         project=project, file_name=name, path=str(path), size=path.stat().st_size, created_by=by
     )
+    record(kept_import, audit.CREATED, by, size=kept_import.size)
+    return kept_import
 
 
-def queue(*, imported: Import, plan: Plan, send: Callable[[int], Any]) -> bool:
+def queue(*, imported: Import, plan: Plan, send: Callable[[int], Any], by: User | None = None) -> bool:
     """Ask a worker to take the file in as planned; False where it is not waiting for that. `send` wakes a worker."""
     waiting = Import.objects.filter(pk=imported.pk, state__in=[Import.UPLOADED, Import.FAILED]).exclude(path="")
     with transaction.atomic():
@@ -65,20 +81,27 @@ def queue(*, imported: Import, plan: Plan, send: Callable[[int], Any]) -> bool:
         )
         if queued:
             progress.clear(imported.pk)
+            record(imported, audit.STARTED, by, format=plan.format.name)
             # robust: a broker that is away costs a delay, since `due` finds the import again
             transaction.on_commit(lambda: send(imported.pk), robust=True)
     return bool(queued)
 
 
-def stop(*, imported: Import) -> None:
+@transaction.atomic
+def stop(*, imported: Import, by: User | None = None) -> None:
     """Back to waiting, at once if no worker has it, else as soon as its worker looks up; nothing was written."""
     progress.ask_to_stop(imported.pk)
+    record(imported, audit.STOPPED, by)
     Import.objects.filter(pk=imported.pk, state=Import.QUEUED).update(state=Import.UPLOADED)
 
 
-def discard(*, imported: Import) -> bool:
+def discard(*, imported: Import, by: User | None = None) -> bool:
     """Throw away a file that was not taken in; False where it was, or is being."""
-    deleted, _ = Import.objects.filter(pk=imported.pk, state__in=[Import.UPLOADED, Import.FAILED]).delete()
+    with transaction.atomic():
+        mine = Import.objects.filter(pk=imported.pk, state__in=[Import.UPLOADED, Import.FAILED])
+        deleted, _ = mine.delete()
+        if deleted:
+            record(imported, audit.REMOVED, by)
     if deleted:
         remove_files(imported)
     return bool(deleted)

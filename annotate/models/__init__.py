@@ -1,11 +1,14 @@
 """The tables of people and judgments, in the words of the field (see docs/reference/words.md)."""
 
+from annotate.models.acts import Act, AppendOnly
 from annotate.models.annotations import Annotation, Assignment, Change, Label, Prior, Rater
 from annotate.models.items import Import, Item, Response
 from annotate.models.projects import Invitation, Membership, Pool, Project, Question, Tally, User, Version
 
 __all__ = [
+    "Act",
     "Annotation",
+    "AppendOnly",
     "Assignment",
     "Change",
     "Import",

@@ -80,14 +80,15 @@ def invite(request: HttpRequest, slug: str) -> HttpResponse:
 @require_POST
 def role(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Change a member's role, or take the membership away."""
-    membership = access.managed_member(access.signed_in(request), slug, pk)
+    user = access.signed_in(request)
+    membership = access.managed_member(user, slug, pk)
     form = RoleForm(request.POST)
     try:
         if request.POST.get("role") == "remove":
-            members.remove(membership=membership)
+            members.remove(membership=membership, by=user)
             messages.success(request, f"{membership.user} is no longer a member. Their annotations stay.")
         elif form.is_valid():
-            members.change_role(membership=membership, role=form.cleaned_data["role"])
+            members.change_role(membership=membership, role=form.cleaned_data["role"], by=user)
             messages.success(request, f"{membership.user} is now {membership.role}.")
     except members.MemberError as error:
         messages.error(request, str(error))
@@ -100,7 +101,7 @@ def member(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     membership = access.managed_member(access.signed_in(request), slug, pk)
     form = MemberForm(request.POST or None, instance=membership)
     if request.method == "POST" and form.is_valid():
-        members.change_work(membership=membership, **form.cleaned_data)
+        members.change_work(membership=membership, by=access.signed_in(request), **form.cleaned_data)
         messages.success(request, f"Saved what {membership.user} gets.")
         return redirect("people", slug)
     context = {"project": membership.project, "membership": membership, "form": form}
@@ -119,7 +120,7 @@ def pool(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     found = access.managed_pool(access.signed_in(request), slug, pk)
     if request.method == "POST" and "remove" in request.POST:
         try:
-            pools.remove_pool(pool=found)
+            pools.remove_pool(pool=found, by=access.signed_in(request))
             messages.success(request, f"“{found}” is removed.")
         except pools.PoolError as error:
             messages.error(request, str(error))
@@ -131,7 +132,7 @@ def pool_form(request: HttpRequest, project: Project, found: Pool | None) -> Htt
     form = PoolForm(request.POST or None, initial=as_initial(found))
     if request.method == "POST" and form.is_valid():
         try:
-            saved = pools.save_pool(project=project, pool=found, **form.cleaned_data)
+            saved = pools.save_pool(project=project, pool=found, by=access.signed_in(request), **form.cleaned_data)
             messages.success(request, f"“{saved}” is saved.")
             return redirect("people", project.slug)
         except pools.PoolError as error:
@@ -146,8 +147,9 @@ def as_initial(found: Pool | None) -> dict[str, Any]:
 
 @require_POST
 def withdraw(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
-    project = access.managed_project(access.signed_in(request), slug)
+    user = access.signed_in(request)
+    project = access.managed_project(user, slug)
     waiting = get_object_or_404(Invitation, project=project, pk=pk, accepted_at=None)
-    Invitation.objects.filter(pk=waiting.pk, accepted_at=None).update(revoked_at=timezone.now())
+    accounts.withdraw(invitation=waiting, by=user)
     messages.success(request, f"The invitation of {waiting.email} is withdrawn.")
     return redirect("people", slug)

@@ -73,7 +73,7 @@ def start(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     if seen.plan is None or not seen.is_ready:
         context = {"project": imported.project, "import": imported, "preview": seen}
         return render(request, "annotate/import.html", context, status=422)
-    jobs.queue(imported=imported, plan=seen.plan, send=tasks.take_in_import.delay)
+    jobs.queue(imported=imported, plan=seen.plan, send=tasks.take_in_import.delay, by=access.signed_in(request))
     return redirect("import", slug, pk)
 
 
@@ -91,7 +91,7 @@ def progress(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 @require_POST
 def stop(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     imported = access.managed_import(access.signed_in(request), slug, pk)
-    jobs.stop(imported=imported)
+    jobs.stop(imported=imported, by=access.signed_in(request))
     messages.info(request, "The import stops; nothing of the file is taken in.")
     return redirect("import", slug, pk)
 
@@ -99,7 +99,7 @@ def stop(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 @require_POST
 def discard(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     imported = access.managed_import(access.signed_in(request), slug, pk)
-    if jobs.discard(imported=imported):
+    if jobs.discard(imported=imported, by=access.signed_in(request)):
         messages.success(request, f"{imported.file_name} is thrown away; nothing of it was taken in.")
         return redirect("import_new", slug)
     messages.error(request, "This file is being taken in, or was already: it cannot be thrown away.")

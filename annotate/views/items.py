@@ -38,6 +38,6 @@ def pool(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     form = ItemPoolForm(request.POST, project=item.project)
     if form.is_valid():
         chosen = form.cleaned_data["pool"]
-        pools.move_items(project=item.project, item_ids=[item.pk], pool=chosen)
+        pools.move_items(project=item.project, item_ids=[item.pk], pool=chosen, by=access.signed_in(request))
         messages.success(request, f"The item is for {chosen or 'everybody in the project'}.")
     return redirect("item", slug, pk)

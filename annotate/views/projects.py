@@ -93,7 +93,7 @@ def settings(request: HttpRequest, slug: str) -> HttpResponse:
     project = access.managed_project(access.signed_in(request), slug)
     form = SettingsForm(request.POST or None, instance=project)
     if request.method == "POST" and form.is_valid():
-        form.save()
+        projects.change_settings(project=project, by=access.signed_in(request), **form.cleaned_data)
         messages.success(request, "Saved. The shares apply to items that are routed from now on.")
         return redirect("project_settings", slug)
     return render(

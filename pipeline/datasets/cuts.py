@@ -14,6 +14,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from annotate import audit
 from annotate.models import Item, Label, Project, Question, User
 from pipeline.datasets.snapshots import SnapshotError, checked, cut_snapshot
 from pipeline.models import Snapshot, SnapshotCut
@@ -34,8 +35,12 @@ def cut_or_queue(*, project: Project, by: User | None, settings: Mapping[str, An
     if labels <= AT_ONCE:
         return cut_snapshot(project=project, by=by, settings=settings)
     checked(settings)
-    made = SnapshotCut.objects.create(project=project, settings=dict(settings), labels=labels, created_by=by)
-    transaction.on_commit(partial(ask_worker, made.pk), robust=True)
+    with transaction.atomic():
+        made = SnapshotCut.objects.create(project=project, settings=dict(settings), labels=labels, created_by=by)
+        audit.record(
+            project=project, by=by, verb=audit.STARTED, kind="snapshot", object_id=made.pk, after=dict(settings)
+        )
+        transaction.on_commit(partial(ask_worker, made.pk), robust=True)
     return made
 
 

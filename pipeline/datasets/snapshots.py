@@ -24,6 +24,7 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
 
+from annotate import audit
 from annotate.agreement import newest_change
 from annotate.models import Project, Question, User
 from pipeline.datasets.card import write_card
@@ -134,6 +135,15 @@ def keep(writer: Writer, project: Project, by: User | None, cursor: int) -> Snap
     (writer.folder / writer.form.NAME / "README.md").write_text(card, encoding="utf-8")
     write_json(writer.folder / "manifest.json", manifest(made, writer.folder))
     place(writer.folder, folder_of(made))
+    audit.record(
+        project=locked,
+        by=by,
+        verb=audit.CUT,
+        kind="snapshot",
+        object_id=made.pk,
+        words=f"snapshot {number}",
+        after={"sha256": made.sha256, "rows": writer.counts["rows"]},
+    )
     return made
 
 

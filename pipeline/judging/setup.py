@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 
 from django.db import transaction
 
-from annotate.models import Project, Rater
+from annotate import audit
+from annotate.models import Project, Rater, User
 from pipeline.judging import settling
 from pipeline.judging.protocol import PROMPT_VERSION
 from pipeline.judging.secrets import encrypt
@@ -55,10 +56,17 @@ def new_rater(project: Project, name: str) -> Rater:
 
 @transaction.atomic
 def create_endpoint_judge(
-    *, project: Project, name: str, base_url: str, model: str, key: str = "", **settings: Any
+    *,
+    project: Project,
+    name: str,
+    base_url: str,
+    model: str,
+    key: str = "",
+    by: User | None = None,
+    **settings: Any,
 ) -> Judge:
     """A judge behind an OpenAI-compatible endpoint; `settings` are further fields of Judge. Raises SetupError."""
-    return Judge.objects.create(
+    made = Judge.objects.create(
         project=project,
         rater=new_rater(project, name),
         name=name,
@@ -69,12 +77,21 @@ def create_endpoint_judge(
         prompt_version=PROMPT_VERSION,
         **settings,
     )
+    record(made, audit.CREATED, by, after={"model": model, "base_url": made.base_url, **settings})
+    return made
+
+
+def record(judge: Judge, verb: str, by: User | None, **values: dict[str, Any]) -> None:
+    """An act on a judge; its key is never part of it."""
+    audit.record(project=judge.project, by=by, verb=verb, kind="judge", object_id=judge.pk, words=judge.name, **values)
 
 
 @transaction.atomic
-def create_local_judge(*, project: Project, name: str, model_version: ModelVersion, enabled: bool = True) -> Judge:
+def create_local_judge(
+    *, project: Project, name: str, model_version: ModelVersion, enabled: bool = True, by: User | None = None
+) -> Judge:
     """A judge that is a model of the registry. Raises SetupError."""
-    return Judge.objects.create(
+    made = Judge.objects.create(
         project=project,
         rater=new_rater(project, name),
         name=name,
@@ -83,10 +100,12 @@ def create_local_judge(*, project: Project, name: str, model_version: ModelVersi
         prompt_version=PROMPT_VERSION,
         enabled=enabled,
     )
+    record(made, audit.CREATED, by, after={"model": model_version.name, "enabled": enabled})
+    return made
 
 
 @transaction.atomic
-def change_judge(*, judge: Judge, key: str | None = None, **values: Any) -> Judge:
+def change_judge(*, judge: Judge, key: str | None = None, by: User | None = None, **values: Any) -> Judge:
     """Change a judge's settings and let it be asked again. `key` None keeps the key, "" forgets it.
 
     The model stays once it has judged: another model is another judge, with statistics of its own. Raises SetupError.
@@ -99,15 +118,27 @@ def change_judge(*, judge: Judge, key: str | None = None, **values: Any) -> Judg
         raise SetupError("This judge has judged already. Another model is another judge: set up a new one.")
     if "base_url" in values:
         values["base_url"] = checked_url(values["base_url"])
+    before, after = audit.difference({name: getattr(locked, name) for name in values}, values)
     if key is not None:
         values["encrypted_key"] = encrypt(checked_key(key))
+        after["credentials"] = "replaced" if key.strip() else "forgotten"
     for name, value in values.items():
         setattr(locked, name, value)
     # What was learned about the endpoint as it was set up before no longer counts.
     locked.answered_at, locked.dialect = None, {}
     locked.save(update_fields=[*values, "answered_at", "dialect"])
     settling.resume(judge=locked)
+    record(locked, audit.CHANGED, by, before=before, after=after)
     return Judge.objects.get(pk=judge.pk)
+
+
+@transaction.atomic
+def ask_now(*, judge: Judge, by: User, failed: bool) -> int:
+    """Let a judge that rests or has stopped be asked at once; with `failed` also what it failed at: how many."""
+    count = settling.ask_again(judge=judge) if failed else 0
+    settling.resume(judge=judge)
+    record(judge, audit.STARTED, by, after={"failed_again": count} if failed else {})
+    return count
 
 
 def has_judged(judge: Judge) -> bool:

@@ -10,7 +10,8 @@ from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
-from annotate.models import Item, Project
+from annotate import audit
+from annotate.models import Item, Project, User
 from annotate.queue import open_to_people
 from annotate.slots import counted_by_people
 from pipeline.models import Judge, Route
@@ -43,10 +44,11 @@ def projects_to_route() -> list[int]:
     return list(Project.objects.filter(Exists(waiting), state=Project.ACTIVE).values_list("pk", flat=True))
 
 
-def route_items(*, project: Project, limit: int | None = None) -> dict[str, int | str]:
+def route_items(*, project: Project, limit: int | None = None, by: User | None = None) -> dict[str, int | str]:
     """Route the project's unrouted items, at most `limit`; returns {"routed", "human", "judge", "both", "note"}.
 
-    `note` says in words why the judge's share was not used, where it was not.
+    `by` is who asked for it; None is the worker, which routes by itself. `note` says in words why the judge's share
+    was not used, where it was not.
     """
     policy = policy_of(project)
     counts: Counter[str] = Counter()
@@ -56,6 +58,8 @@ def route_items(*, project: Project, limit: int | None = None) -> dict[str, int 
         if not decided:
             break
         counts.update(decided)
+    if by is not None:
+        audit.record(project=project, by=by, verb=audit.ROUTED, kind="items", after=dict(counts))
     return {
         "routed": counts["routed"],
         **{decision: counts[decision] for decision in (Item.HUMAN, Item.JUDGE, Item.BOTH)},

@@ -10,9 +10,10 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_htmx.http import HttpResponseStopPolling
 
+from annotate import audit
 from annotate.access import MANAGER, managed_project, reviewed_project, role_in, signed_in
 from pipeline import access, tasks
-from pipeline.judging import settling, setup, statistics, trying
+from pipeline.judging import setup, statistics, trying
 from pipeline.judging.forms import EndpointForm, LocalForm
 from pipeline.judging.protocol import ProtocolError
 from pipeline.judging.secrets import SecretError
@@ -45,16 +46,17 @@ def index(request: HttpRequest, slug: str) -> HttpResponse:
 @form_view
 def new(request: HttpRequest, slug: str) -> HttpResponse:
     """Set up a judge: behind an endpoint, or (?kind=local) a model of the registry."""
-    project = managed_project(signed_in(request), slug)
+    user = signed_in(request)
+    project = managed_project(user, slug)
     kind = Judge.LOCAL if request.GET.get("kind") == Judge.LOCAL else Judge.ENDPOINT
     local = kind == Judge.LOCAL
     form: Any = LocalForm(request.POST or None, project=project) if local else EndpointForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
             if local:
-                judge = setup.create_local_judge(project=project, **form.cleaned_data)
+                judge = setup.create_local_judge(project=project, by=user, **form.cleaned_data)
             else:
-                judge = setup.create_endpoint_judge(project=project, key=form.new_key or "", **form.settings)
+                judge = setup.create_endpoint_judge(project=project, key=form.new_key or "", by=user, **form.settings)
             messages.success(request, f"{judge.name} is set up. Items go to it by the project's shares.")
             return redirect("judge", slug, judge.pk)
         except setup.SetupError as error:
@@ -124,7 +126,7 @@ def edit(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         return redirect("judge", slug, pk)
     form = EndpointForm(request.POST or None, instance=judge)
     if request.method == "POST" and form.is_valid():
-        setup.change_judge(judge=judge, key=form.new_key, **form.settings)
+        setup.change_judge(judge=judge, key=form.new_key, by=signed_in(request), **form.settings)
         messages.success(request, "Saved. It is asked again with these settings.")
         return redirect("judge", slug, pk)
     context = {"project": judge.project, "judge": judge, "form": form}
@@ -136,7 +138,7 @@ def switch(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Switch a judge on (`enabled` is 1) or off."""
     judge = access.managed_judge(signed_in(request), slug, pk)
     enabled = request.POST.get("enabled") == "1"
-    setup.change_judge(judge=judge, enabled=enabled)
+    setup.change_judge(judge=judge, enabled=enabled, by=signed_in(request))
     words = "takes part again" if enabled else "is asked nothing more; what waits for it stays due"
     messages.success(request, f"{judge.name} {words}.")
     return redirect("judge", slug, pk)
@@ -155,6 +157,7 @@ def try_it(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         context["sentence"] = "A local model is asked by a run: press “Judge now” and look at its answers below."
     else:
         try:
+            setup.record(judge, audit.TRIED, signed_in(request), after={"item": item.external_id})
             context["exchanges"] = trying.try_judge(judge=judge, item=item)
         except (ProtocolError, SecretError, CapReached) as error:
             context["sentence"] = str(error)
@@ -166,10 +169,10 @@ def try_it(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def ask(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Judge now, even if it rests or has stopped; with `failed`, ask again what had failed."""
     judge = access.managed_judge(signed_in(request), slug, pk)
-    if "failed" in request.POST:
-        count = settling.ask_again(judge=judge)
+    failed = "failed" in request.POST
+    count = setup.ask_now(judge=judge, by=signed_in(request), failed=failed)
+    if failed:
         messages.success(request, f"{count} questions are asked again.")
-    settling.resume(judge=judge)
     transaction.on_commit(partial(tasks.judge_items_task.delay, judge.pk, again=True), robust=True)
     messages.success(request, "It is asked what is due.")
     return redirect("judge", slug, pk)

@@ -44,14 +44,16 @@ def loops_context(project: Project, form: LoopForm) -> dict[str, Any]:
 @require_POST
 def pause(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Pause a loop, or let a paused one go on (`enabled` is 1)."""
-    loop = access.managed_loop(signed_in(request), slug, pk)
-    loops.set_enabled(loop=loop, enabled=request.POST.get("enabled") == "1")
+    user = signed_in(request)
+    loop = access.managed_loop(user, slug, pk)
+    loops.set_enabled(loop=loop, enabled=request.POST.get("enabled") == "1", by=user)
     return redirect("loops", slug)
 
 
 @require_POST
 def delete(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
-    loop = access.managed_loop(signed_in(request), slug, pk)
-    loops.delete_loop(loop=loop)
+    user = signed_in(request)
+    loop = access.managed_loop(user, slug, pk)
+    loops.delete_loop(loop=loop, by=user)
     messages.success(request, f"“{loop.name}” is gone. The runs and models it made stay.")
     return redirect("loops", slug)

@@ -59,8 +59,9 @@ def promote(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 
 @require_POST
 def retire(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
-    version = access.managed_model(signed_in(request), slug, pk)
-    registry.retire(version=version)
+    user = signed_in(request)
+    version = access.managed_model(user, slug, pk)
+    registry.retire(version=version, by=user)
     messages.success(request, f"{version.name} is retired. It can be promoted again.")
     return redirect("model", slug, pk)
 

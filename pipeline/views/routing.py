@@ -45,8 +45,9 @@ def standing(project: Project) -> dict[str, Any]:
 @require_POST
 def route_now(request: HttpRequest, slug: str) -> HttpResponse:
     """Decide about what is not routed yet."""
-    project = managed_project(signed_in(request), slug)
-    counts = deciding.route_items(project=project, limit=AT_ONCE)
+    user = signed_in(request)
+    project = managed_project(user, slug)
+    counts = deciding.route_items(project=project, limit=AT_ONCE, by=user)
     if counts["routed"]:
         messages.success(
             request,

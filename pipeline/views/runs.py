@@ -121,7 +121,7 @@ def log(request: HttpRequest, slug: str, pk: int) -> StreamingHttpResponse:
 def stop(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     run = access.managed_run(signed_in(request), slug, pk)
     try:
-        runs.cancel(run=run)
+        runs.cancel(run=run, by=signed_in(request))
     except runs.RunError as error:
         messages.warning(request, str(error))
     return redirect("run", slug, pk)
@@ -131,7 +131,7 @@ def stop(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def resume(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     run = access.managed_run(signed_in(request), slug, pk)
     try:
-        runs.resume(run=run)
+        runs.resume(run=run, by=signed_in(request))
     except runs.RunError as error:
         messages.warning(request, str(error))
     return redirect("run", slug, pk)

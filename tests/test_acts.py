@@ -1,0 +1,138 @@
+"""Every address by which a manager or an admin changes something leaves an act in the audit log."""
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.urls import reverse
+
+from annotate.models import Act, Import
+from pipeline import runs
+from pipeline.models import Run
+from tests import factories
+from tests.pipeline import stand_ins
+from tests.test_permissions import ADMIN, MANAGER, PAGES, THINGS
+
+# What everybody does for themselves: to sign in, to label, to choose how their own pages look.
+NO_ACTS = {
+    "account_login",
+    "account_reauthenticate",
+    "account_change_password",
+    "account_set_password",
+    "account_reset_password",
+    "account_reset_password_from_key",
+    "invitation",  # leaves one when it is accepted: tests/annotate/test_accounts.py
+    "label_submit",
+    "label_draft",
+    "label_skip",
+}
+# These start a run after work that other tests do; `create_run`, which all of them end in, is tested below.
+START_A_RUN = {"generate", "train", "model_evaluate", "datasets"}
+
+JUDGE = {"base_url": "http://127.0.0.1:9/v1", "model": "m", "price_input": "0", "price_output": "0",
+         "max_tokens": "300", "concurrency": "4", "timeout_seconds": "5"}  # fmt: skip
+SETTINGS = {"name": "Renamed", "state": "active", "overlap": 2, "lease_minutes": 30, "judge_share": 0, "both_share": 5}
+
+
+def upload(project, **_) -> dict:
+    return {"file": SimpleUploadedFile("x.jsonl", b'{"prompt": "Hi?", "chosen": "Hi.", "rejected": "No."}\n')}
+
+
+def question(project, **_) -> dict:
+    return {"title": "Kind", "max": "5"}
+
+
+def queued(project, things) -> dict:
+    Run.objects.filter(pk=things["run"]).update(state=Run.QUEUED)
+    return {}
+
+
+def failed(project, things) -> dict:
+    Run.objects.filter(pk=things["run"]).update(state=Run.FAILED)
+    return {}
+
+
+def unrouted(project, **_) -> dict:
+    factories.item(project, route="", overlap=0, slots_open=0)
+    return {}
+
+
+def pair(project, **_) -> dict:
+    factories.item(project)
+    return {}
+
+
+# Address → what is sent there: a form, or what prepares the project and returns the form.
+SENT = {
+    "project_new": {"name": "New", "guidelines": "", "preference-title": "Which?", "preference-points": 7,
+                    "criterion-title": "Kind", "criterion-max": 5},
+    "project_settings": SETTINGS,
+    "guidelines": {"guidelines": "Other."},
+    "questions": question,
+    "import_new": upload,
+    "import_start": {"format": "trl"},
+    "import_stop": {},
+    "import_discard": {},
+    "people_invite": {"email": "new@example.org", "role": "annotator"},
+    "people_role": {"role": "reviewer"},
+    "people_member": {"skills": "de", "daily_quota": 5},
+    "pool_new": {"name": "German", "skills": "de"},
+    "pool": {"name": "Other", "skills": "fr"},
+    "item_pool": {"pool": ""},
+    "invitation_withdraw": {},
+    "judge_new": {"name": "x", **JUDGE},
+    "judge_edit": {**JUDGE, "key": "sk-of-the-test"},
+    "judge_switch": {"enabled": "0"},
+    "judge_try": pair,
+    "judge_ask": {"failed": "1"},
+    "routing_now": unrouted,
+    "run_stop": queued,
+    "run_resume": failed,
+    "model_promote": {},
+    "model_retire": {},
+    "loops": {"name": "retrain", "step": "train_reward", "new_labels": 10, "every_minutes": 5},
+    "loop_pause": {"enabled": "0"},
+    "loop_delete": {},
+}  # fmt: skip
+
+
+def of_managers(page) -> bool:
+    return page.act is not None and bool({MANAGER, ADMIN} & page.act)
+
+
+def test_every_address_that_changes_something_is_listed_here():
+    listed = {name for name, page in PAGES.items() if of_managers(page)} - NO_ACTS
+    assert listed == set(SENT) | START_A_RUN
+
+
+@pytest.mark.parametrize("name", sorted(SENT))
+def test_what_a_manager_does_leaves_an_act(name, project, admin, annotator, as_user, tmp_path):
+    thing, things = PAGES[name].thing, {}
+    arguments = [] if thing == "" else [project.slug]
+    if thing in THINGS:
+        things[thing] = THINGS[thing](project, annotator, admin, tmp_path)
+        arguments.append(things[thing])
+    sent = SENT[name](project=project, things=things) if callable(SENT[name]) else SENT[name]
+    last = Act.objects.latest("pk").pk
+    response = as_user(admin).post(reverse(name, args=arguments), sent)
+    made = list(Act.objects.filter(pk__gt=last))
+    assert response.status_code < 400
+    assert {act.by for act in made} == {admin}, name
+    assert not any("sk-of-the-test" in str([act.before, act.after, act.words]) for act in made)
+
+
+def test_a_run_that_is_started_leaves_an_act_and_one_of_a_loop_does_not(project, manager):
+    inputs = {"model": {"path": "/nowhere/model"}, "prompts": {"path": "/nowhere/prompts.jsonl"}}
+    common = {"project": project, "kind": "generate", "config": {}, "inputs": inputs, "by": manager}
+    runs.create_run(**common, loop=stand_ins.loop(project))
+    assert not Act.objects.filter(kind="run").exists()
+    run = runs.create_run(**common)
+    assert list(Act.objects.filter(kind="run").values_list("by", "verb", "object_id")) == [
+        (manager.pk, "started", run.pk)
+    ]
+
+
+def test_an_import_that_starts_says_so_once(project, admin, annotator, as_user, tmp_path):
+    pk = THINGS["import"](project, annotator, admin, tmp_path)
+    for _ in range(2):
+        as_user(admin).post(reverse("import_start", args=[project.slug, pk]), {"format": "trl"})
+    assert Import.objects.get(pk=pk).state == Import.QUEUED
+    assert Act.objects.filter(kind="import", verb="started").count() == 1
