@@ -7,7 +7,7 @@ from typing import cast
 
 from django.http import Http404, HttpRequest
 
-from annotate.models import Assignment, Import, Item, Membership, Pool, Project, User
+from annotate.models import Assignment, Flag, Import, Item, Membership, Pool, Project, User
 
 MANAGER, REVIEWER, ANNOTATOR = Membership.MANAGER, Membership.REVIEWER, Membership.ANNOTATOR
 ANY = frozenset({MANAGER, REVIEWER, ANNOTATOR})
@@ -105,4 +105,12 @@ def own_assignment(user: User, slug: str, pk: int) -> Assignment:
     found = own.exclude(state=Assignment.EXCLUDED).select_related("item__project", "rater").first()
     if found is None:
         raise Http404("No such assignment.")
+    return found
+
+
+def reviewed_flag(user: User, slug: str, pk: int) -> Flag:
+    """A reported problem in a project that the user manages or reviews. Raises Http404."""
+    found = Flag.objects.filter(project=reviewed_project(user, slug), pk=pk).select_related("project", "item").first()
+    if found is None:
+        raise Http404("No such flag.")
     return found

@@ -7,7 +7,7 @@ from django.contrib.auth import password_validation
 from django.utils.text import slugify
 
 from annotate import pools, questions
-from annotate.models import Invitation, Item, Membership, Pool, Project, Question, User
+from annotate.models import Flag, Invitation, Item, Membership, Pool, Project, Question, User
 
 
 class ProjectForm(forms.ModelForm):
@@ -261,3 +261,17 @@ def question_initial(question: Question) -> dict[str, Any]:
         "anchor_high": anchors.get(str(config["max"]), ""),
         "required": question.required,
     }
+
+
+class FlagForm(forms.ModelForm):
+    """A problem that an annotator reports."""
+
+    class Meta:
+        model = Flag
+        fields = ["kind", "comment"]
+
+
+class ResolutionForm(forms.Form):
+    """What the annotator who reported a problem is told."""
+
+    resolution = forms.CharField(max_length=1000)

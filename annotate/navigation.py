@@ -3,14 +3,16 @@
 from typing import Any
 
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy
 
-from annotate import access
+from annotate import access, queries
 
 # url name, words, roles, and the start of the url names that count as being there
 PROJECT_PAGES = [
     ("project", "Project", access.REVIEWERS, ("project", "guidelines", "questions")),
     ("label", "Label", access.ANY, ("label",)),
     ("items", "Items", access.REVIEWERS, ("item",)),
+    ("flags", gettext_lazy("Flags"), access.REVIEWERS, ("flag",)),
     ("import_new", "Import", access.MANAGERS, ("import",)),
     ("judges", "Judges", access.REVIEWERS, ("judge",)),
     ("routing", "Routing", access.REVIEWERS, ("routing",)),
@@ -42,4 +44,10 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         for name, words, roles, starts in PROJECT_PAGES
         if role in roles
     ]
-    return {"frame_project": project, "frame_role": role, "frame_links": links}
+    waiting = queries.open_flags(project).count() if role in access.REVIEWERS and not is_fragment(request) else 0
+    return {"frame_project": project, "frame_role": role, "frame_links": links, "frame_flags": waiting}
+
+
+def is_fragment(request: HttpRequest) -> bool:
+    """Does htmx ask for a part of a page, which has no frame?"""
+    return "HX-Request" in request.headers and "HX-History-Restore-Request" not in request.headers

@@ -6,7 +6,7 @@ from typing import Any
 from django.db.models import Prefetch, QuerySet
 
 from annotate import tallies
-from annotate.models import Annotation, Import, Item, Label, Membership, Project, User
+from annotate.models import Annotation, Flag, Import, Item, Label, Membership, Project, User
 
 PAGE = 50  # items on a page of a list
 
@@ -110,3 +110,19 @@ def item_facts(item: Item) -> dict[str, Any]:
 def recent_imports(project: Project, most: int = 30) -> list[Import]:
     """The last files that came to a project, newest first, without their errors."""
     return list(Import.objects.filter(project=project).select_related("created_by").defer("errors")[:most])
+
+
+def open_flags(project: Project) -> QuerySet[Flag]:
+    """The reported problems that wait for an answer."""
+    return Flag.objects.filter(project=project, resolved_at__isnull=True)
+
+
+def flags_of(project: Project, most: int = 100) -> dict[str, list[Flag]]:
+    """Problems that wait, the oldest first, and those answered last, the newest first."""
+    waiting = open_flags(project).select_related("item", "rater").defer("item__prompt", "item__metadata")
+    answered = Flag.objects.filter(project=project, resolved_at__isnull=False)
+    answered = answered.select_related("item", "rater", "resolved_by").defer("item__prompt", "item__metadata")
+    return {
+        "waiting": list(waiting.order_by("created_at")[:most]),
+        "answered": list(answered.order_by("-resolved_at")[:20]),
+    }

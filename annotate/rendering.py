@@ -1,5 +1,6 @@
 """Markdown, code and maths as safe HTML, made on the server."""
 
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -7,6 +8,10 @@ import nh3
 from latex2mathml.converter import convert
 from latex2mathml.exceptions import DenominatorNotFoundError, MissingEndError, NoAvailableTokensError
 from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.rules_core import StateCore
+from markdown_it.token import Token
+from markdown_it.utils import EnvType, OptionsDict
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
@@ -20,6 +25,7 @@ MATHML = {
 TAGS = nh3.ALLOWED_TAGS | MATHML | {"span", "pre", "code", "mark"}
 ATTRIBUTES = {
     **nh3.ALLOWED_ATTRIBUTES,
+    "*": {"dir"},
     "span": {"class"},
     "div": {"class"},
     "code": {"class"},
@@ -39,6 +45,11 @@ LATEX_ERRORS = (
     KeyError,
     ValueError,
 )
+
+
+# Each of these is read from the side where its own first letters say so.
+BLOCKS = frozenset({"paragraph_open", "heading_open", "list_item_open", "blockquote_open", "td_open", "th_open"})
+Rule = Callable[[RendererHTML, Sequence[Token], int, OptionsDict, EnvType], str]
 
 
 def coloured(code: str, language: str, _attributes: str) -> str:
@@ -63,7 +74,40 @@ def parser() -> MarkdownIt:
     made = MarkdownIt("commonmark", {"html": False, "linkify": False, "breaks": True, "highlight": coloured})
     made.enable(["table", "strikethrough"])
     made.use(dollarmath_plugin, allow_space=False, double_inline=True, renderer=mathml)
+    made.core.ruler.push("direction", direct)
+    made.add_render_rule("fence", code(RendererHTML.fence))
+    made.add_render_rule("code_block", code(RendererHTML.code_block))
+    made.add_render_rule("table_open", open_table)
+    made.add_render_rule("table_close", close_table)
     return made
+
+
+def direct(state: StateCore) -> None:
+    """Give every block its own writing direction: one answer may hold Arabic and English."""
+    for token in state.tokens:
+        if token.type in BLOCKS:
+            token.attrSet("dir", "auto")
+
+
+def code(render: Rule) -> Rule:
+    """Code in a frame of its own: it scrolls by itself, never the page, and is always read from the left."""
+
+    def framed(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType) -> str:
+        shown = render(renderer, tokens, index, options, env).replace("<pre", '<pre dir="ltr"', 1)
+        return f'<div class="code">{shown}</div>'
+
+    return framed
+
+
+def open_table(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType) -> str:
+    """A table scrolls in a frame of its own too."""
+    return '<div class="table">' + renderer.renderToken(tokens, index, options, env)
+
+
+def close_table(
+    renderer: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType
+) -> str:
+    return renderer.renderToken(tokens, index, options, env) + "</div>"
 
 
 PARSER = parser()

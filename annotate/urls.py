@@ -2,12 +2,27 @@
 
 from django.urls import path
 
-from annotate.views import accounts, acts, health, importing, items, labelling, projects
+from annotate.views import (
+    accounts,
+    acts,
+    health,
+    history,
+    importing,
+    items,
+    labelling,
+    preferences,
+    projects,
+    reading,
+)
 
 urlpatterns = [
     path("health/", health.health, name="health"),
     path("invitation/<str:token>/", accounts.invitation, name="invitation"),
     path("", projects.home, name="home"),
+    path("keys/", preferences.keys, name="keys"),
+    path("keys/change/", preferences.change_key, name="keys_change"),
+    path("keys/reset/", preferences.reset_keys, name="keys_reset"),
+    path("preferences/reading/", preferences.reading, name="reading"),
     path("projects/new/", projects.create, name="project_new"),
     path("p/<slug:slug>/", projects.show, name="project"),
     path("p/<slug:slug>/live/", projects.live, name="project_live"),
@@ -18,10 +33,16 @@ urlpatterns = [
     path("p/<slug:slug>/label/back/", labelling.back, name="label_back"),
     path("p/<slug:slug>/label/waiting/", labelling.waiting, name="label_waiting"),
     path("p/<slug:slug>/label/guidelines/", labelling.guidelines, name="label_guidelines"),
+    path("p/<slug:slug>/label/history/", history.mine, name="label_history"),
     path("p/<slug:slug>/label/<int:pk>/", labelling.again, name="label_again"),
     path("p/<slug:slug>/label/<int:pk>/submit/", labelling.submit, name="label_submit"),
     path("p/<slug:slug>/label/<int:pk>/draft/", labelling.draft, name="label_draft"),
     path("p/<slug:slug>/label/<int:pk>/skip/", labelling.skip, name="label_skip"),
+    path("p/<slug:slug>/label/<int:pk>/flag/", history.flag, name="label_flag"),
+    path("p/<slug:slug>/label/<int:pk>/source/", reading.source, name="label_source"),
+    path("p/<slug:slug>/label/<int:pk>/diff/", reading.diff, name="label_diff"),
+    path("p/<slug:slug>/flags/", history.index, name="flags"),
+    path("p/<slug:slug>/flags/<int:pk>/resolve/", history.resolve, name="flag_resolve"),
     path("p/<slug:slug>/items/", items.index, name="items"),
     path("p/<slug:slug>/items/<int:pk>/", items.show, name="item"),
     path("p/<slug:slug>/items/<int:pk>/pool/", items.pool, name="item_pool"),

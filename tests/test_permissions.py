@@ -8,7 +8,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from annotate import accounts
-from annotate.models import Assignment, Import, Invitation, Membership
+from annotate.models import Assignment, Flag, Import, Invitation, Membership
 from tests import factories
 from tests.pipeline import stand_ins
 
@@ -51,6 +51,10 @@ PAGES = {
     "health": Page(ANYBODY),
     "invitation": Page(ANYBODY, ANYBODY, "token"),
     "home": Page(SIGNED_IN),
+    "keys": Page(SIGNED_IN),
+    "keys_change": Page(None, SIGNED_IN),
+    "keys_reset": Page(None, SIGNED_IN),
+    "reading": Page(None, SIGNED_IN),
     "project_new": Page(ADMINS, ADMINS),
     "project": Page(MEMBERS, thing="slug"),
     "project_live": Page(REVIEWERS, thing="slug"),
@@ -65,6 +69,12 @@ PAGES = {
     "label_submit": Page(None, frozenset({ANNOTATOR}), "assignment"),
     "label_draft": Page(None, frozenset({ANNOTATOR}), "assignment"),
     "label_skip": Page(None, frozenset({ANNOTATOR}), "assignment"),
+    "label_history": Page(MEMBERS, thing="slug"),
+    "label_flag": Page(None, frozenset({ANNOTATOR}), "assignment"),
+    "label_source": Page(frozenset({ANNOTATOR}), thing="assignment"),
+    "label_diff": Page(frozenset({ANNOTATOR}), thing="assignment"),
+    "flags": Page(REVIEWERS, thing="slug"),
+    "flag_resolve": Page(None, REVIEWERS, "flag"),
     "items": Page(REVIEWERS, thing="slug"),
     "item": Page(REVIEWERS, thing="item"),
     "item_pool": Page(None, MANAGERS, "item"),
@@ -193,7 +203,13 @@ def invitation(project, annotator, manager, folder) -> int:
     ).pk
 
 
+def flag(project, annotator, manager, folder) -> int:
+    rater = factories.rater(project, name=f"flagging-{Flag.objects.count()}")
+    return Flag.objects.create(project=project, item=factories.item(project), rater=rater, kind=Flag.BROKEN).pk
+
+
 THINGS = {
+    "flag": flag,
     "item": lambda project, *_: factories.item(project).pk,
     "assignment": assignment,
     "import": import_,

@@ -2,6 +2,7 @@
 
 from annotate.models.acts import Act, AppendOnly
 from annotate.models.annotations import Annotation, Assignment, Change, Label, Prior, Rater
+from annotate.models.flags import Flag
 from annotate.models.items import Import, Item, Response
 from annotate.models.projects import Invitation, Membership, Pool, Project, Question, Tally, User, Version
 
@@ -11,6 +12,7 @@ __all__ = [
     "AppendOnly",
     "Assignment",
     "Change",
+    "Flag",
     "Import",
     "Invitation",
     "Item",

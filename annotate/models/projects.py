@@ -11,6 +11,7 @@ class User(AbstractUser):
     """Somebody who signs in. Admins (`is_superuser`) may do everything; all other roles are per project."""
 
     email = models.EmailField("e-mail address", unique=True)
+    preferences = models.JSONField(default=dict, blank=True, help_text="what `annotate.preferences` keeps")
 
     # The project that this request was let into, with the role, and what the user is in it (None for an admin who
     # is no member): not stored, set by `annotate.access`.

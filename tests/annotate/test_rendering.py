@@ -48,3 +48,17 @@ def test_nothing_in_an_answer_runs_or_loads(attack):
 
 def test_links_tell_nothing_about_the_reader():
     assert 'rel="noopener noreferrer nofollow"' in to_html("[site](https://example.org)")
+
+
+def test_each_block_is_read_from_its_own_side():
+    html = to_html("Hello.\n\nمرحبا\n\n- one\n\n> two\n\n| a |\n|---|\n| b |")
+    assert html.count('<p dir="auto">') >= 3
+    for tag in ("li", "blockquote", "td", "th"):
+        assert f'<{tag} dir="auto">' in html
+
+
+def test_code_and_tables_scroll_in_frames_of_their_own_and_code_is_read_from_the_left():
+    html = to_html("```\nx < 1\n```\n\n    indented\n\n| a |\n|---|\n| b |")
+    assert html.count('<div class="code"><pre dir="ltr">') == 2
+    assert "x &lt; 1" in html
+    assert re.search(r'<div class="table"><table>.*</table>\s*</div>', html, re.DOTALL)

@@ -124,7 +124,7 @@ def test_undo_brings_the_last_one_back_and_changes_it(bench: Page):
 
 def test_skip_asks_why_without_leaving_the_keyboard(bench: Page):
     press(bench, "x")
-    expect(bench.locator("[name=skip_reason]")).to_be_focused()
+    expect(bench.locator("input[name=skip_reason]")).to_be_focused()
     bench.keyboard.press("Escape")
     expect(bench.locator("#skip")).to_be_hidden()
     press(bench, "x")

@@ -1,6 +1,7 @@
 // The item on the screen: what is known of it, the time spent on it, and the signs of life that keep its lease.
 import { focusMissing, mark } from "./answers.js";
 import { DEBOUNCE, later, save, showSaved } from "./drafts.js";
+import { arrive } from "./reading.js";
 import { $, bench } from "./state.js";
 
 const IDLE = 60;       // seconds without a sign of life after which time is no longer counted
@@ -14,6 +15,7 @@ export function begin() {
     savedAt: null, state: "", timer: null, active: Date.now(), told: Date.now(), chosen: chosenIn(form),
   };
   if (form) mark($(".criterion", form));
+  arrive();
   const region = $("#reading");
   const problem = $("#problem");
   if (problem && problem.textContent) focusMissing();

@@ -1,5 +1,6 @@
 // Keys. They stand in the markup (data-key, data-rate), so that a control and its key cannot drift apart.
 import { askSkip, move, rate, submit } from "./answers.js";
+import { names } from "./layout.js";
 import { $, bench, main } from "./state.js";
 
 const isText = (element) => element.matches("textarea, select, input:not([type=radio]):not([type=checkbox])") || element.isContentEditable;
@@ -10,35 +11,28 @@ export function pressed(event) {
   if (dialog) return inDialog(event, dialog);
   if (isText(event.target)) return inText(event);
   if (event.target.closest(".top")) return undefined;
-  if (event.key === "Enter") return onEnter(event);
   if (event.key === "Escape") return askSkip(false);
-  if (scrolled(event) || moved(event)) return event.preventDefault();
-  const done = names(event).some((name) => byKey(name) || (bench.page && rate(name)));
-  return done ? event.preventDefault() : undefined;
+  if (event.key === "Enter" && event.target.closest("a, summary, button")) return undefined;
+  const done = scrolled(event) || moved(event) || names(event).some((name) => byKey(name, event) || (bench.page && rate(name)));
+  // Enter on a radio would submit by itself, whatever key the user has chosen for that.
+  return done || event.key === "Enter" ? event.preventDefault() : undefined;
 }
 
-// What the key says, then where it is: so the letters work on every layout, and digits where they need Shift.
-function names(event) {
-  const place = /^(?:Key|Digit)(.)$/.exec(event.code);
-  return [event.key.toLowerCase(), ...(place && !/^[a-z0-9?]$/i.test(event.key) ? [place[1].toLowerCase()] : [])];
-}
-
-function byKey(name) {
+function byKey(name, event) {
   const control = $(`[data-key="${CSS.escape(name)}"]`, main);
   if (!control || control.disabled) return false;
+  if (control.matches("[data-action=submit]")) return submitted(control, event);
   if (control.matches("textarea")) control.focus();
   else control.click();
   if (control.matches("input")) control.focus();
   return true;
 }
 
-function onEnter(event) {
-  if (event.target.closest("a, summary, button")) return;
-  const start = $("#start");
-  event.preventDefault();
-  if (event.repeat) return;  // a key held down submits one item, not two
-  if (start) start.click();
-  else submit();
+function submitted(control, event) {
+  if (event.repeat) return true;  // a key held down submits one item, not two
+  if (control.matches(".submit")) submit();
+  else control.click();
+  return true;
 }
 
 function inText(event) {
@@ -46,27 +40,62 @@ function inText(event) {
     event.preventDefault();
     askSkip(false);
     $("#reading").focus({ preventScroll: true });
-  } else if (event.key === "Enter" && !event.shiftKey && event.target.name === "reason") {
+  } else if (event.key === "Enter" && !event.shiftKey && event.target.name === "reason" && $('.submit[data-key="enter"]')) {
     event.preventDefault();
     if (!event.repeat) submit();
+  } else if (!event.target.value && chip(event.key, event.target.form)) {
+    event.preventDefault();
   }
 }
 
+// While nothing is written yet, a chip's digit chooses it.
+function chip(key, form) {
+  const found = form && $(`[data-chip="${CSS.escape(key)}"]`, form);
+  if (found) found.click();
+  return Boolean(found);
+}
+
+// The key that opens a panel closes it too; the arrows walk through a list in it.
 function inDialog(event, dialog) {
-  if ((dialog.id === "guidelines" && event.key === "g") || (dialog.id === "keys" && event.key === "?")) {
-    event.preventDefault();
-    dialog.close();
-  }
+  if (isText(event.target)) return undefined;
+  if (chip(event.key, $("form[data-chips]", dialog))) return event.preventDefault();
+  const opener = $(`[data-opens="${dialog.id}"]`, main);
+  const again = opener && names(event).includes(opener.dataset.key);
+  if (again) dialog.close();
+  return again || walked(event, dialog) ? event.preventDefault() : undefined;
+}
+
+const STEPS = { ArrowDown: 1, ArrowUp: -1, Home: -Infinity, End: Infinity };
+
+function walked(event, dialog) {
+  const step = STEPS[event.key];
+  const stops = [...dialog.querySelectorAll("[data-walk]")];
+  if (step === undefined || !stops.length) return false;
+  const place = stops.indexOf(document.activeElement);
+  stops[Math.max(0, Math.min(stops.length - 1, place + step))].focus();
+  return true;
 }
 
 function scrolled(event) {
-  const region = $("#reading");
+  const region = scroller(event);
   const page_ = region.clientHeight * 0.85;
   const inReading = region.contains(event.target);
-  const by = { j: 90, k: -90, ...(inReading ? {} : { PageDown: page_, PageUp: -page_ }) }[event.key];
+  const asked = names(event);
+  const { keyDown, keyUp } = $("#reading").dataset;
+  let by = inReading ? undefined : { PageDown: page_, PageUp: -page_ }[event.key];
+  if (asked.includes(keyDown)) by = 90;
+  if (asked.includes(keyUp)) by = -90;
   if (by === undefined) return false;
   (region.scrollHeight > region.clientHeight ? region : window).scrollBy({ top: by });
   return true;
+}
+
+// What scrolls: the answer that has the focus where each scrolls on its own, else A; the whole region otherwise.
+function scroller(event) {
+  const panes = main.classList.contains("reads-panes") && [...main.querySelectorAll(".answer > .body")];
+  const own = panes && panes.filter((pane) => pane.scrollHeight > pane.clientHeight);
+  if (!own || !own.length) return $("#reading");
+  return own.find((pane) => pane.contains(event.target)) || own[0];
 }
 
 function moved(event) {

@@ -1,0 +1,99 @@
+"""What somebody did last in a project: read only."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from annotate.models import Annotation, Assignment, Flag, Project, Question
+from annotate.questions import level_of_answer, scale_points
+
+MOST = 50
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@dataclass(frozen=True)
+class Done:
+    """One item that somebody finished: their answer in words, as it was presented, and their flags on it."""
+
+    assignment: Assignment
+    said: str
+    reason: str
+    flags: list[Flag]
+
+
+def finished(project: Project, user_id: int, most: int = MOST) -> list[Done]:
+    """The user's last submitted and skipped items, the newest first; a fixed number of queries.
+
+    The item that is held now is not among them, whatever was answered there before.
+    """
+    own = Assignment.objects.filter(rater__user=user_id, rater__project=project, finished_at__isnull=False)
+    newest: list[Assignment] = []
+    for state in (Assignment.SUBMITTED, Assignment.SKIPPED):  # each a range of one index
+        rows = own.filter(state=state).select_related("item").defer("item__prompt", "item__metadata", "draft")
+        newest += rows.order_by("-finished_at")[:most]
+    shown = sorted(newest, key=attrgetter("finished_at"), reverse=True)[:most]
+    said = answers_to(shown)
+    flags = flags_on(shown)
+    questions = list(project.questions.all())
+    return [
+        Done(
+            assignment,
+            words(said[assignment.item_id], questions, assignment.order) if assignment.item_id in said else "",
+            said[assignment.item_id].reason if assignment.item_id in said else "",
+            flags.get(assignment.item_id, []),
+        )
+        for assignment in shown
+    ]
+
+
+def answers_to(shown: Sequence[Assignment]) -> dict[int, Annotation]:
+    """Item → the answer in force of the one person whose assignments these are."""
+    if not shown:
+        return {}
+    items = [assignment.item_id for assignment in shown if assignment.state == Assignment.SUBMITTED]
+    chain = Annotation.objects.filter(item__in=items, rater=shown[0].rater_id).order_by("revision")
+    return {annotation.item_id: annotation for annotation in chain}  # the last revision wins
+
+
+def flags_on(shown: Sequence[Assignment]) -> dict[int, list[Flag]]:
+    """Item → the person's flags on it, the oldest first."""
+    found: dict[int, list[Flag]] = {}
+    if shown:
+        items = [assignment.item_id for assignment in shown]
+        for flag in Flag.objects.filter(item__in=items, rater=shown[0].rater_id).order_by("created_at"):
+            found.setdefault(flag.item_id, []).append(flag)
+    return found
+
+
+def words(annotation: Annotation, questions: Sequence[Question], order: Sequence[int]) -> str:
+    """Answers as the person gave them: A is what stood on the left."""
+    parts = []
+    for question in questions:
+        answer = annotation.answers.get(question.name)
+        if answer is None:
+            continue
+        if question.kind == Question.PREFERENCE:
+            parts.append(preference(answer, question, order))
+        elif isinstance(answer, list) and all(value is None or isinstance(value, int | float) for value in answer):
+            parts.append(f"{question.title} {numbers(answer, order)}")
+        else:
+            parts.append(f"{question.title} ✓")
+    return " · ".join(parts)
+
+
+def preference(answer: Mapping[str, Any], question: Question, order: Sequence[int]) -> str:
+    level = level_of_answer(dict(answer), question.config["points"], order)
+    if level is None:
+        return {"both_bad": _("Both bad"), "unsure": _("Cannot say")}.get(answer["choice"], str(answer["choice"]))
+    point = next(point for point in scale_points(question.config["points"]) if point["level"] == level)
+    letter = {"left": "A ", "right": "B "}.get(point["side"], "")
+    return f"{letter}{point['word']}"
+
+
+def numbers(answer: Sequence[float | None], order: Sequence[int]) -> str:
+    """One number a response, by the letter it stood under: A 4 B 2."""
+    given = ((LETTERS[place], answer[position]) for place, position in enumerate(order) if position < len(answer))
+    return " ".join(f"{letter} {value:g}" for letter, value in given if value is not None)

@@ -1,0 +1,65 @@
+"""What users choose for themselves: the keys of the workbench, and how they read."""
+
+import re
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from annotate import access, preferences
+from annotate import keys as workbench_keys
+from annotate.models import User
+
+SLUG = re.compile(r"[\w-]{1,80}")
+
+
+@require_safe
+def keys(request: HttpRequest) -> HttpResponse:
+    """Every action with its key, and a way to give it another."""
+    return show_keys(request, access.signed_in(request))
+
+
+@require_POST
+def change_key(request: HttpRequest) -> HttpResponse:
+    """Give one action another key; htmx gets the table alone."""
+    user = access.signed_in(request)
+    action = request.POST.get("action", "")
+    try:
+        preferences.change_key(user=user, action=action, key=request.POST.get("key", ""))
+    except workbench_keys.KeysError as error:
+        return show_keys(request, user, action=action, problem=str(error))
+    return show_keys(request, user, action=action) if "HX-Request" in request.headers else redirect("keys")
+
+
+@require_POST
+def reset_keys(request: HttpRequest) -> HttpResponse:
+    preferences.reset_keys(user=access.signed_in(request))
+    origin = slug_of(request.POST.get("from", ""))
+    return redirect(reverse("keys") + (f"?from={origin}" if origin else ""))
+
+
+@require_POST
+def reading(request: HttpRequest) -> HttpResponse:
+    """Remember a reading aid; the page does not wait for it."""
+    user = access.signed_in(request)
+    preferences.change_reading(user=user, name=request.POST.get("name", ""), on=request.POST.get("on") == "1")
+    return HttpResponse(status=204)
+
+
+def show_keys(request: HttpRequest, user: User, action: str = "", problem: str = "") -> HttpResponse:
+    """The page, or the table for htmx; `action` is the one just changed, `problem` why that could not be."""
+    own = preferences.own_keys(user)
+    rows = [
+        {"action": known, "key": key, "is_own": known.name in own, "is_last": known.name == action}
+        for known, key in zip(workbench_keys.ACTIONS, workbench_keys.in_force(own).values(), strict=True)
+    ]
+    context = {"rows": rows, "problem": problem, "changed": bool(own), "from": slug_of(request.GET.get("from", ""))}
+    fragment = "HX-Request" in request.headers
+    template = "annotate/_keys_table.html" if fragment else "annotate/keys.html"
+    return render(request, template, context, status=422 if problem else 200)
+
+
+def slug_of(text: str) -> str:
+    """The project that the user came from; empty where the address names none."""
+    return text if SLUG.fullmatch(text) else ""
