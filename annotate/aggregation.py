@@ -1,183 +1,22 @@
 """Annotations become Labels: the sole writer of Label, and of an item's being open or labelled.
 
-A preference is decided by majority. People outvote judges: a judge's vote counts only where no person answered.
-`unsure` and `unparsable` are not votes. A judge asked in both orders has one vote, split where the two differ.
-The probability of each option is a smoothed share of the votes, times every Prior of the item:
-
-    P(k) ∝ (votes for k + 1) / (votes + options) · Π prior(k)
-
-One pseudo-vote an option is Laplace's rule of succession. Between two sides it is (n_a + 1) / (n + 2), the soft
-label of Mitchell, "A note on DPO with noisy preferences" (2023), with α = 1. The value is the most probable option;
-where the first place is shared, it is a tie.
-
-A Label is derived: throw it away, compute it again, and it is the same.
+What opinions add up to is decided in `annotate.deciding`, by majority or by the fit of the raters that is in force. A
+Label is derived: thrown away and computed again from the same annotations and stored fit, it is the same.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import reduce
-from statistics import fmean
-from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from annotate import changes, slots, tallies
-from annotate.models import Annotation, Change, Item, Label, Prior, Question, Rater
-from annotate.questions import SILENT
+from annotate.deciding import LEANINGS, WORDS, Aggregate, Known, Opinion, aggregate_question
+from annotate.models import Annotation, Change, Fit, Item, Label, Prior, Question, Rater, RaterSkill
 
-SAME = 1e-9  # probabilities nearer than this are equal
-LEAST = 1e-6  # what a prior gives an option that it does not name
-PRIOR = "prior"
-
-# --- The pure core --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Opinion:
-    """What one rater says about one item in one presented order. `kind` is "human" or "judge"."""
-
-    rater: int
-    kind: str
-    answers: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Aggregate:
-    """What the opinions on one question add up to; the fields are those of Label."""
-
-    value: Any
-    probability: float | None
-    distribution: dict[str, float]
-    strength: float | None
-    votes: int
-    method: str
-    decided_by: str
-
-
-def one_vote(answers: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """One rater's vote, option → weight (together 1), from the answer in each order; empty for silence."""
-    spoken = [answer["choice"] for answer in answers if answer["choice"] not in SILENT]
-    return {choice: count / len(spoken) for choice, count in Counter(spoken).items()}
-
-
-def smoothed(votes: Iterable[Mapping[str, float]], options: Sequence[str]) -> dict[str, float]:
-    """Option → (votes for it + 1) / (votes + options). Two votes for a of a, b, tie: 3/5, 1/5, 1/5."""
-    counts = dict.fromkeys(options, 1.0)
-    for vote in votes:
-        for option, weight in vote.items():
-            counts[option] = counts.get(option, 1.0) + weight
-    total = sum(counts.values())
-    return {option: count / total for option, count in counts.items()}
-
-
-def with_prior(shares: Mapping[str, float], prior: Mapping[str, float]) -> dict[str, float]:
-    """The shares times the prior, made to add up to 1 again."""
-    product = {option: share * max(prior.get(option, 0.0), LEAST) for option, share in shares.items()}
-    total = sum(product.values())
-    return {option: share / total for option, share in product.items()}
-
-
-def winner(distribution: Mapping[str, float]) -> str:
-    """The most probable option; a tie where the first place is shared."""
-    best = max(distribution.values())
-    leaders = [option for option, share in distribution.items() if best - share < SAME]
-    return leaders[0] if len(leaders) == 1 else "tie"
-
-
-def majority(
-    votes: Sequence[Mapping[str, float]], options: Sequence[str], priors: Sequence[Mapping[str, float]] = ()
-) -> tuple[str, dict[str, float]]:
-    """The value that the votes add up to, and the probability of every option."""
-    distribution = reduce(with_prior, priors, smoothed(votes, options))
-    return winner(distribution), distribution
-
-
-def mean_strength(answers: Iterable[Sequence[Mapping[str, Any]]], value: str) -> float | None:
-    """Mean steps from the scale's centre over the raters who chose the value and said how strongly."""
-    of_raters = []
-    for said in answers:
-        steps = [answer["strength"] for answer in said if answer["choice"] == value and "strength" in answer]
-        if steps:
-            of_raters.append(fmean(steps))
-    return fmean(of_raters) if of_raters else None
-
-
-def mean_ratings(ratings: Sequence[Sequence[Sequence[float | None]]]) -> list[float | None] | None:
-    """One mean for each response from each rater's ratings in each order; None where nobody rated it."""
-    per_rater = [[mean_known(column) for column in zip(*orders, strict=True)] for orders in ratings]
-    means = [mean_known(column) for column in zip(*per_rater, strict=True)]
-    return means if any(mean is not None for mean in means) else None
-
-
-def mean_known(numbers: Iterable[float | None]) -> float | None:
-    known = [number for number in numbers if number is not None]
-    return fmean(known) if known else None
-
-
-def preference_options(config: Mapping[str, Any]) -> list[str]:
-    """What the question offers. A tie is always one: an even split is a tie, whatever the scale."""
-    return ["a", "b", "tie", *(["both_bad"] if config.get("both_bad", True) else [])]
-
-
-def who_decides(by_rater: Mapping[str, Mapping[int, list[Any]]]) -> str | None:
-    """People where any answered, else judges where any did. Takes kind → rater → answers."""
-    return next((kind for kind in (Rater.HUMAN, Rater.JUDGE) if by_rater.get(kind)), None)
-
-
-def said_about(name: str, opinions: Iterable[Opinion]) -> dict[str, dict[int, list[Any]]]:
-    """Kind → rater → that rater's answers to one question, one for each order."""
-    found: dict[str, dict[int, list[Any]]] = {Rater.HUMAN: defaultdict(list), Rater.JUDGE: defaultdict(list)}
-    for opinion in opinions:
-        if (answer := opinion.answers.get(name)) is not None:
-            found[opinion.kind][opinion.rater].append(answer)
-    return found
-
-
-def aggregate_preference(
-    name: str, config: Mapping[str, Any], opinions: Sequence[Opinion], priors: Sequence[Mapping[str, float]] = ()
-) -> Aggregate | None:
-    """What the opinions say about one preference question; None where nobody voted and nothing is known."""
-    said = said_about(name, opinions)
-    voting = {
-        kind: {rater: answers for rater, answers in raters.items() if one_vote(answers)}
-        for kind, raters in said.items()
-    }
-    kind = who_decides(voting)
-    if kind is None and not priors:
-        return None
-    answers = list(voting[kind].values()) if kind else []
-    value, distribution = majority([one_vote(each) for each in answers], preference_options(config), priors)
-    return Aggregate(
-        value=value,
-        probability=distribution.get(value, 0.0),
-        distribution=distribution,
-        strength=mean_strength(answers, value),
-        votes=len(answers),
-        method=PRIOR if kind is None else ("majority with prior" if priors else "majority"),
-        decided_by=kind or PRIOR,
-    )
-
-
-def aggregate_rating(name: str, opinions: Sequence[Opinion]) -> Aggregate | None:
-    """The mean rating of each response; None where nobody rated."""
-    said = said_about(name, opinions)
-    rated = {
-        kind: {rater: orders for rater, orders in raters.items() if mean_ratings([orders])}
-        for kind, raters in said.items()
-    }
-    kind = who_decides(rated)
-    if kind is None:
-        return None
-    ratings = list(rated[kind].values())
-    return Aggregate(mean_ratings(ratings), None, {}, None, len(ratings), "mean", kind)
-
-
-# --- Labels ---------------------------------------------------------------------------------------------------
-
-FIELDS = ["value", "probability", "distribution", "strength", "votes", "method", "decided_by"]
+WEIGHING = frozenset({*WORDS, LEANINGS})  # methods of a fit that change labels
+FIELDS = ["value", "probability", "distribution", "strength", "votes", "method", "decided_by", "details"]
 
 
 def label_item(item_id: int) -> None:
@@ -219,8 +58,9 @@ def relabel(item_ids: Sequence[int]) -> Changed:
 
 def relabel_batch(project_id: int, items: Sequence[Item]) -> tuple[list[int], Counter[str]]:
     """A batch of one project's items: write the labels that differ, then the items' state."""
-    asked = main_first(Question.objects.filter(project_id=project_id))
+    asked = main_first(Question.objects.filter(project_id=project_id).select_related("fit"))
     opinions, priors, before = read_batch([item.pk for item in items])
+    known = known_of(asked, opinions)
     counts: Counter[str] = Counter()
     made: list[Label] = []
     gone: list[int] = []
@@ -228,7 +68,7 @@ def relabel_batch(project_id: int, items: Sequence[Item]) -> tuple[list[int], Co
     changed = []
     for item in items:
         old = before.get(item.pk, {})
-        new = aggregate_item(asked, opinions.get(item.pk, []), priors.get(item.pk, {}))
+        new = aggregate_item(asked, opinions.get(item.pk, []), priors.get(item.pk, {}), known)
         differing = [as_label(item.pk, key, new[key]) for key in new if key not in old or differs(old[key], new[key])]
         made += differing
         gone += [label.pk for key, label in old.items() if key not in new]
@@ -264,15 +104,36 @@ def current_opinions(annotations: QuerySet[Annotation]) -> Opinions:
 
     Told apart here, not by a join: after a large import the database may not know yet how to join it well.
     """
-    rows = list(
-        annotations.values_list("pk", "replaces_id", "counted", "item_id", "rater_id", "rater__kind", "answers")
-    )
+    fields = ("pk", "replaces_id", "counted", "item_id", "rater_id", "rater__kind", "answers", "submitted_at")
+    rows = list(annotations.values_list(*fields))
     replaced = {row[1] for row in rows}
     opinions: Opinions = defaultdict(list)
-    for pk, _replaces, counted, item, rater, kind, answers in rows:
+    for pk, _replaces, counted, item, rater, kind, answers, at in rows:
         if counted and pk not in replaced:
-            opinions[item].append(Opinion(rater, kind, answers))
+            opinions[item].append(Opinion(rater, kind, answers, at))
     return opinions
+
+
+def known_of(asked: Iterable[Question], opinions: Opinions) -> dict[int, Known]:
+    """Question → the fit in force, with what it knows of the raters who speak here. No query under plain majority."""
+    fits = {question.pk: fit for question in asked if (fit := fit_of(question)) and fit.method in WEIGHING}
+    if not fits:
+        return {}
+    raters: dict[int, dict[int, dict]] = defaultdict(dict)
+    speaking = {opinion.rater for said in opinions.values() for opinion in said}
+    skills = RaterSkill.objects.filter(question__in=fits, rater__in=speaking)
+    for question, rater, parameters in skills.values_list("question_id", "rater_id", "parameters"):
+        if parameters:
+            raters[question][rater] = parameters
+    return {key: Known(fit.method, fit.version, fit.parameters, raters[key]) for key, fit in fits.items()}
+
+
+def fit_of(question: Question) -> Fit | None:
+    """The fit of a question that was read with it."""
+    try:
+        return question.fit
+    except Fit.DoesNotExist:
+        return None
 
 
 def main_first(asked: Iterable[Question]) -> list[Question]:
@@ -281,19 +142,17 @@ def main_first(asked: Iterable[Question]) -> list[Question]:
 
 
 def aggregate_item(
-    asked: Iterable[Question], opinions: Sequence[Opinion], priors: Mapping[int, Sequence[Mapping[str, float]]]
+    asked: Iterable[Question],
+    opinions: Sequence[Opinion],
+    priors: Mapping[int, Sequence[Mapping[str, float]]],
+    known: Mapping[int, Known],
 ) -> dict[int, Aggregate]:
     """Question → aggregate, in the order of `asked`, for the questions that have one."""
-    found = {}
-    for question in asked:
-        if question.kind == Question.PREFERENCE:
-            known = priors.get(question.pk, [])
-            aggregate = aggregate_preference(question.name, question.config, opinions, known)
-        else:
-            aggregate = aggregate_rating(question.name, opinions)
-        if aggregate is not None:
-            found[question.pk] = aggregate
-    return found
+    found = {
+        question.pk: aggregate_question(question, opinions, priors.get(question.pk, []), known.get(question.pk))
+        for question in asked
+    }
+    return {key: aggregate for key, aggregate in found.items() if aggregate is not None}
 
 
 def state_of(item: Item, opinions: Iterable[Opinion], has_label: bool) -> str:

@@ -15,7 +15,8 @@ import krippendorff
 import numpy as np
 from django.utils import timezone
 
-from annotate.aggregation import Opinion, aggregate_preference, current_opinions, main_first, one_vote, said_about
+from annotate.aggregation import current_opinions, main_first
+from annotate.deciding import Opinion, aggregate_preference, one_vote, said_about
 from annotate.models import Annotation, Change, Project, Question, Rater
 
 PLACES = {"b": -1.0, "tie": 0.0, "a": 1.0}

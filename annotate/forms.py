@@ -40,6 +40,7 @@ class SettingsForm(forms.ModelForm):
             "total_quota",
             "judge_share",
             "both_share",
+            "aggregation_method",
         ]
 
     def clean(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
-from annotate import agreement, queue
+from annotate import agreement, queue, skills
 from annotate.importing import jobs
 from annotate.models import Project
 
@@ -22,6 +22,12 @@ def return_expired_leases() -> int:
 def refresh_agreement() -> int:
     """Compute agreement anew where something was said since; returns for how many projects."""
     return sum(agreement.refresh(project) for project in Project.objects.exclude(state=Project.ARCHIVED))
+
+
+@shared_task
+def fit_raters() -> int:
+    """Fit raters' skills anew where that is due, and bring labels up to it; returns for how many projects."""
+    return sum(skills.refresh(project) for project in Project.objects.exclude(state=Project.ARCHIVED))
 
 
 @shared_task

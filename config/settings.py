@@ -206,6 +206,7 @@ CELERY_BEAT_SCHEDULE = {
     "take up imports": {"task": "annotate.tasks.wake_imports", "schedule": 10.0, "options": WHILE_FRESH},
     "return expired leases": {"task": "annotate.tasks.return_expired_leases", "schedule": 60.0},
     "refresh agreement": {"task": "annotate.tasks.refresh_agreement", "schedule": 30.0},
+    "fit raters": {"task": "annotate.tasks.fit_raters", "schedule": 30.0, "options": {"expires": 29}},
     "recount slots": {"task": "annotate.tasks.recount_slots", "schedule": 3600.0},
 }
 

@@ -5,6 +5,7 @@ from annotate.models.annotations import Annotation, Assignment, Change, Label, P
 from annotate.models.flags import Flag
 from annotate.models.items import Import, Item, Response
 from annotate.models.projects import Invitation, Membership, Pool, Project, Question, Tally, User, Version
+from annotate.models.statistics import Fit, Measurement, RaterSkill
 
 __all__ = [
     "Act",
@@ -13,16 +14,19 @@ __all__ = [
     "Assignment",
     "Change",
     "Flag",
+    "Fit",
     "Import",
     "Invitation",
     "Item",
     "Label",
+    "Measurement",
     "Membership",
     "Pool",
     "Prior",
     "Project",
     "Question",
     "Rater",
+    "RaterSkill",
     "Response",
     "Tally",
     "User",

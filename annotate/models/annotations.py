@@ -96,13 +96,14 @@ class Label(models.Model):
 
     item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="labels")
     question = models.ForeignKey(Question, on_delete=models.CASCADE, related_name="labels")
-    value = models.JSONField(help_text='"a", "b", "tie", "both_bad", or one mean rating per response')
+    value = models.JSONField(help_text="an option, a list of options, or what each response, step or span adds up to")
     probability = models.FloatField(null=True, help_text="that the value is right, as `method` says")
     distribution = models.JSONField(default=dict, help_text="option → probability")
     strength = models.FloatField(null=True, blank=True, help_text="mean steps from the scale's centre")
     votes = models.PositiveIntegerField()
     method = models.CharField(max_length=40)
     decided_by = models.CharField(max_length=8, choices=[("human", "people"), ("judge", "judges"), ("prior", "prior")])
+    details = models.JSONField(default=dict, help_text="plain vote shares, raw means, standard errors, by the kind")
     updated_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

@@ -65,6 +65,20 @@ class Project(models.Model):
         validators=[MaxValueValidator(100)],
         help_text="Per cent of new items that people and the judge label, to measure the judge.",
     )
+    MAJORITY, SKILL_WEIGHTED, DAWID_SKENE = "majority", "skill_weighted", "dawid_skene"
+    METHODS = [
+        (MAJORITY, "Majority: every vote counts the same"),
+        (SKILL_WEIGHTED, "Skill-weighted: a vote counts by how often its rater agrees with the others"),
+        (DAWID_SKENE, "Dawid–Skene: by how each rater errs, option by option"),
+    ]
+    aggregation_method = models.CharField(
+        "how votes become labels",
+        max_length=16,
+        choices=METHODS,
+        default=MAJORITY,
+        help_text="The two that weigh votes start once 200 items have two people's votes and raters have 20 each; "
+        "until then the majority stands.",
+    )
     agreement = models.JSONField(
         default=dict,
         blank=True,

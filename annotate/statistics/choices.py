@@ -5,7 +5,7 @@ is a vote of its own between in and out: (in + 1) / (n + 2), and it is in the co
 A shared first place keeps all that share it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 def single(votes: Sequence[str], options: Sequence[str]) -> tuple[list[str], dict[str, float]]:
@@ -14,7 +14,7 @@ def single(votes: Sequence[str], options: Sequence[str]) -> tuple[list[str], dic
     return leaders(shares), shares
 
 
-def leaders(shares: dict[str, float]) -> list[str]:
+def leaders(shares: Mapping[str, float]) -> list[str]:
     """The most probable options, in the order of the question."""
     best = max(shares.values(), default=0.0)
     return [option for option, share in shares.items() if best - share < 1e-9]

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from annotate import aggregation, tallies
-from annotate.aggregation import Opinion, aggregate_preference, aggregate_rating, majority, one_vote
+from annotate.deciding import Opinion, aggregate_preference, aggregate_rating, majority, one_vote
 from annotate.models import Change, Item, Label, Prior, Rater
 from annotate.submitting import ImportedAnnotation, record_imported, record_judgment
 from tests import factories

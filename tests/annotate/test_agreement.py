@@ -7,8 +7,8 @@ import pytest
 from django.urls import reverse
 
 from annotate import agreement, tasks
-from annotate.aggregation import Opinion
 from annotate.agreement import alpha, judge_shares, mean_share
+from annotate.deciding import Opinion
 from annotate.models import Project, Rater
 from annotate.submitting import ImportedAnnotation, record_imported, record_judgment
 from tests import factories

@@ -40,7 +40,7 @@ def test_items_are_shown_with_label_state_and_route(client, address, project):
     factories.item(project, prompt="Another?")
     shown = text_of(client.get(address))
 
-    assert re.search(r"Which\? t b \d+% labelled not routed", shown)
+    assert re.search(r"Which\? t b \d+% · 1 person&#x27;s vote labelled not routed", shown)
     assert re.search(r"Another\? – open people 1 of 1 open", shown)
 
 
@@ -148,7 +148,7 @@ def test_the_page_of_an_item_shows_models_annotations_and_labels(client, project
 
     assert "<em>kindly</em>" in answer.content.decode()
     for words in ("m-1", "m-2", "(an empty answer)", "mira", "a, by 2", "a 5 · b 1", "b a", "It is kind.", "41 s",
-                  "gpt-4", "unparsable", "93%", "My own try.", "1 vote · decided by people", "by hand"):  # fmt: skip
+                  "gpt-4", "unparsable", "93%", "My own try.", "1 person&#x27;s vote · m", "by hand"):  # fmt: skip
         assert words in shown, words
 
 
