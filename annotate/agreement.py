@@ -143,6 +143,9 @@ def refresh(project: Project) -> bool:
     return True
 
 
+MEASURED = (Question.PREFERENCE, Question.RATING)
+
+
 def newest_change(project: Project) -> int:
     """The id of the newest Change, 0 for none; one index lookup for each kind."""
     newest = 0
@@ -155,7 +158,7 @@ def newest_change(project: Project) -> int:
 def measure(project: Project) -> dict[str, Any]:
     """Alpha for every question, the first one's also at the top, and how often judges say what people say."""
     opinions = read_opinions(project)
-    asked = main_first(project.questions.all())
+    asked = main_first(project.questions.filter(kind__in=MEASURED))
     questions = {}
     for question in asked:
         is_preference = question.kind == Question.PREFERENCE

@@ -58,6 +58,8 @@ ACTIONS = (
     Action("together", "s", gettext_lazy("Scroll A and B together")),
     Action("fold", "l", gettext_lazy("Fold long answers, and unfold them")),
     Action("broad", "a", gettext_lazy("Use the whole width")),
+    Action("question-before", ",", gettext_lazy("The question before")),
+    Action("question-after", ".", gettext_lazy("The next question")),
     Action("both-bad", "b", gettext_lazy("Both are bad, where that is offered")),
     Action("unsure", "0", gettext_lazy("Cannot say, where that is offered")),
     *row("level", "123456789", gettext_lazy("Which is better: point {n} from A on the left to B on the right")),

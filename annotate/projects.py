@@ -1,5 +1,6 @@
 """The sole writer of projects, their questions and their versions."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -84,26 +85,47 @@ def change_settings(*, project: Project, by: User, **values: Any) -> Project:
     return locked
 
 
+QUESTION_FIELDS = ("name", "kind", "title", "description", "required", "weight", "is_veto", "config")
+
+
 def write_questions(project: Project, asked: Iterable[Mapping[str, Any]]) -> None:
-    for position, spec in enumerate(asked):
-        Question.objects.create(
-            project=project,
-            name=spec["name"],
-            kind=spec["kind"],
-            title=spec.get("title") or spec["name"],
-            description=spec.get("description", ""),
-            position=position,
-            required=spec.get("required", True),
-            weight=spec.get("weight", 1.0),
-            is_veto=spec.get("is_veto", False),
-            config=questions.check_config(spec["kind"], spec.get("config", {})),
+    """All questions of a new project. Raises questions.QuestionError, naming the question."""
+    made = [question_from(spec, position) for position, spec in enumerate(asked)]
+    questions.check_together(made)
+    for question in made:
+        question.project = project
+        question.save()
+
+
+def question_from(spec: Mapping[str, Any], position: int) -> Question:
+    """A question as plain data describes it, checked but not saved."""
+    if not isinstance(spec, Mapping) or not {"name", "kind"} <= set(spec) <= set(QUESTION_FIELDS):
+        raise questions.QuestionError(
+            f"Question {position + 1} cannot be read: give name, kind and perhaps {', '.join(QUESTION_FIELDS[2:])}."
         )
+    name = str(spec["name"])
+    if not re.fullmatch(r"[a-zA-Z0-9_-]{1,60}", name):
+        raise questions.QuestionError(f"The name {name[:60]!r} cannot be used: letters, digits, - and _, at most 60.")
+    try:
+        config = questions.check_config(spec["kind"], spec.get("config", {}))
+    except questions.QuestionError as error:
+        raise questions.QuestionError(f"Question “{name}”: {error}") from None
+    return Question(
+        name=name,
+        kind=spec["kind"],
+        title=str(spec.get("title") or name)[:160],
+        description=str(spec.get("description", "")),
+        position=position,
+        required=bool(spec.get("required", True)),
+        weight=float(spec.get("weight", 1.0)),
+        is_veto=bool(spec.get("is_veto", False)),
+        config=config,
+    )
 
 
 def rubric_body(project: Project) -> list[dict[str, Any]]:
     """The project's questions as plain data, in order."""
-    fields = ("name", "kind", "title", "description", "required", "weight", "is_veto", "config")
-    return list(project.questions.values(*fields))
+    return list(project.questions.values(*QUESTION_FIELDS))
 
 
 @transaction.atomic

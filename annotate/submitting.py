@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from annotate import aggregation, changes, slots, tallies
 from annotate.models import Annotation, Assignment, Change, Item, Project, Question, Rater
-from annotate.questions import check_answers
+from annotate.questions import asked_now, can_ask, check_answers, reads_texts, text_of
 
 
 def key_of(order: Sequence[int]) -> str:
@@ -26,7 +26,16 @@ def key_of(order: Sequence[int]) -> str:
 
 def asked_about(questions: Iterable[Question], responses: int) -> list[Question]:
     """The questions that an item with so many responses can be asked: a preference compares two."""
-    return [question for question in questions if question.kind != Question.PREFERENCE or responses == 2]
+    all_questions = list(questions)
+    names = can_ask(all_questions, responses)
+    return [question for question in all_questions if question.name in names]
+
+
+def texts_of(item: Item, asked: Iterable[Question]) -> tuple[str, ...] | None:
+    """The responses' texts in stored order; None, and nothing read, where none of the questions points into them."""
+    if not reads_texts(asked):
+        return None
+    return tuple(text_of(response.messages) for response in item.responses.all())
 
 
 def locked_item(item_id: int) -> Item:
@@ -63,7 +72,7 @@ def submit_annotation(
         if sent is not None:
             return sent
     asked = asked_about(item.project.questions.all(), len(held.order))
-    checked = check_answers(asked, answers, len(held.order))
+    checked = check_answers(asked, answers, len(held.order), texts_of(item, asked))
     previous = current(item.pk, held.rater_id, held.order)
     made = Annotation.objects.create(
         item=item,
@@ -123,11 +132,13 @@ def record_judgment(
 ) -> Annotation | None:
     """Keep a judge's verdict in one presented order; None if the same verdict is there already.
 
-    A judge may leave questions out, but what it answers must fit. Raises questions.AnswerError.
+    A judge may leave questions out, but what it answers must fit. It answers all at once, so what it says to a
+    question that its other answers make pointless is left out. Raises questions.AnswerError.
     """
     locked = locked_item(item.pk)
     asked = [question for question in locked.project.questions.all() if question.name in answers]
-    checked = check_answers(asked, answers, len(order))
+    wanted = {name: answers[name] for name in asked_now(asked, answers)}
+    checked = check_answers(asked, wanted, len(order), texts_of(locked, asked))
     previous = current(item.pk, rater.pk, order)
     if previous is not None and previous.answers == checked:
         return None

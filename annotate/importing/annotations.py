@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from annotate.importing.errors import ItemError
-from annotate.questions import ANSWERS, AnswerError, Asked
+from annotate.questions import AnswerError, Asked, Subject, check_answer
 
 FIELDS = frozenset(
     {
@@ -44,8 +44,8 @@ class CheckedAnnotation:
         return self.kind, self.rater, self.order, self.revision
 
 
-def check_annotations(value: Any, asked: Mapping[str, Asked], responses: int) -> tuple[CheckedAnnotation, ...]:
-    """All annotations of a row with so many responses. Raises ItemError."""
+def check_annotations(value: Any, asked: Mapping[str, Asked], subject: Subject) -> tuple[CheckedAnnotation, ...]:
+    """All annotations of a row; `subject` is its responses. Raises ItemError."""
     if value is None:
         return ()
     if not isinstance(value, list):
@@ -54,7 +54,7 @@ def check_annotations(value: Any, asked: Mapping[str, Asked], responses: int) ->
     places: dict[tuple[str, str, tuple[int, ...], int], None] = {}
     checked = []
     for row in value:
-        annotation = check_annotation(row, asked, responses, revisions)
+        annotation = check_annotation(row, asked, subject, revisions)
         if annotation.place in places:
             raise ItemError(f"{annotation.rater} answers twice in one order: keep one, or say which one it replaces.")
         places[annotation.place] = None
@@ -65,7 +65,7 @@ def check_annotations(value: Any, asked: Mapping[str, Asked], responses: int) ->
 
 
 def check_annotation(
-    row: Any, asked: Mapping[str, Asked], responses: int, revisions: Mapping[str, int]
+    row: Any, asked: Mapping[str, Asked], subject: Subject, revisions: Mapping[str, int]
 ) -> CheckedAnnotation:
     """One annotation; `revisions` is the revision of those before it in the row, by their id."""
     if not isinstance(row, dict):
@@ -79,8 +79,8 @@ def check_annotation(
     return CheckedAnnotation(
         rater=rater_of(row.get("rater")),
         kind=kind_of(row.get("kind", "human")),
-        order=order_of(row.get("order"), responses),
-        answers=answers_of(row.get("answers"), asked, responses),
+        order=order_of(row.get("order"), subject.responses),
+        answers=answers_of(row.get("answers"), asked, subject),
         reason=text_of(row.get("reason"), "reason"),
         reference=text_of(row.get("reference"), "reference"),
         confidence=number_of(row.get("confidence"), "confidence", 1.0),
@@ -117,7 +117,7 @@ def order_of(value: Any, responses: int) -> tuple[int, ...]:
     return tuple(value)
 
 
-def answers_of(value: Any, asked: Mapping[str, Asked], responses: int) -> dict[str, Any]:
+def answers_of(value: Any, asked: Mapping[str, Asked], subject: Subject) -> dict[str, Any]:
     """Answers by question. Files may leave questions out; what they answer must fit."""
     if not isinstance(value, dict) or not value:
         raise ItemError('an annotation has no “answers”: write {"preference": {"choice": "a"}}.')
@@ -127,7 +127,7 @@ def answers_of(value: Any, asked: Mapping[str, Asked], responses: int) -> dict[s
             known = ", ".join(asked) or "none"
             raise ItemError(f"the project asks no question “{name[:60]}” (it asks {known}): add it there, or rename.")
         try:
-            checked[name] = ANSWERS[asked[name].kind](asked[name], answer, responses)
+            checked[name] = check_answer(asked[name], answer, subject)
         except AnswerError as error:
             raise ItemError(str(error)) from None
     return checked

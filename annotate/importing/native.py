@@ -14,7 +14,7 @@ from typing import Any
 from annotate.importing.annotations import CheckedAnnotation, check_annotations
 from annotate.importing.errors import ItemError
 from annotate.importing.storable import check_storable
-from annotate.questions import Asked
+from annotate.questions import Asked, Subject, text_of
 
 NativeItem = Mapping[str, Any]
 Message = dict[str, str]
@@ -90,13 +90,14 @@ def check(row: NativeItem, asked: Mapping[str, Asked]) -> CheckedItem:
     check_storable(row)
     prompt = prompt_of(row.get("prompt"))
     responses = responses_of(row.get("responses"))
+    subject = Subject(len(responses), tuple(text_of(response.messages) for response in responses))
     return CheckedItem(
         own_id=identity(row.get("id")),
         prompt=prompt,
         responses=responses,
         tags=tags_of(row.get("tags")),
         metadata=object_of(row.get("metadata"), "metadata"),
-        annotations=check_annotations(row.get("annotations"), asked, len(responses)),
+        annotations=check_annotations(row.get("annotations"), asked, subject),
         prompt_hash=prompt_hash(prompt),
         content_hash=content_hash(prompt, responses),
         meant_for=for_of(row.get("for")),

@@ -127,8 +127,17 @@ class Version(models.Model):
 class Question(models.Model):
     """One thing asked of a rater. `config` is checked by `annotate.questions` for its kind."""
 
-    PREFERENCE, RATING = "preference", "rating"
-    KINDS = [(PREFERENCE, "Preference between two answers"), (RATING, "Rating of each answer")]
+    PREFERENCE, RATING, RANKING = "preference", "rating", "ranking"
+    CRITIQUE, CHOICE, STEP, SPAN = "critique", "choice", "step", "span"
+    KINDS = [
+        (PREFERENCE, "Preference between two answers"),
+        (RATING, "Rating of each answer"),
+        (RANKING, "Ranking of several answers"),
+        (CRITIQUE, "Critique in words"),
+        (CHOICE, "Choice among options"),
+        (STEP, "Judgment of each step"),
+        (SPAN, "Passages marked in an answer"),
+    ]
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="questions")
     name = models.SlugField(max_length=60, help_text="The key in files: helpful, preference …")

@@ -15,9 +15,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate import access, presenting, queue, rubrics, tallies
-from annotate.models import Annotation, Assignment, Project
+from annotate.models import Annotation, Assignment, Project, Question
 from annotate.questions import AnswerError
-from annotate.submitting import asked_about, current, submit_annotation
+from annotate.submitting import asked_about, current, submit_annotation, texts_of
 
 LONGEST_SECONDS = 24 * 3600.0
 NOT_COUNTED = (
@@ -100,10 +100,10 @@ def show_item(
     """The region with one item. `form` is what was sent, where that could not be taken."""
     item = assignment.item
     asked = asked_about(rubrics.questions_of(item.project), len(assignment.order))
+    shown = shown_as(assignment, asked)
     if form is None:
-        form = form_to_show(assignment, asked)
+        form = form_to_show(assignment, asked, shown)
     history, last = presenting.conversation(item)
-    controls = presenting.controls(asked, len(assignment.order), form)
     context = {
         **strip(item.project, access.signed_in(request).pk),
         "assignment": assignment,
@@ -111,8 +111,7 @@ def show_item(
         "history": history,
         "last": last,
         "sides": presenting.sides(list(item.responses.all()), assignment.order),
-        "controls": controls,
-        "has_ratings": any(not control["is_preference"] for control in controls),
+        "controls": presenting.controls(asked, shown, form),
         "reason": form.get("reason", ""),
         "key": uuid4().hex,
         "is_again": assignment.state in (Assignment.SUBMITTED, Assignment.SKIPPED),
@@ -123,7 +122,12 @@ def show_item(
     return show_region(request, context, status=422 if problem else 200)
 
 
-def form_to_show(assignment: Assignment, asked: list[Any]) -> presenting.Form:
+def shown_as(assignment: Assignment, asked: list[Question]) -> presenting.Shown:
+    """How the item is presented to whoever holds it."""
+    return presenting.Shown(tuple(assignment.order), texts_of(assignment.item, asked))
+
+
+def form_to_show(assignment: Assignment, asked: list[Question], shown: presenting.Shown) -> presenting.Form:
     """What is filled in: the draft, else what was submitted before."""
     draft = assignment.draft.get("form")
     if draft is not None:
@@ -131,7 +135,7 @@ def form_to_show(assignment: Assignment, asked: list[Any]) -> presenting.Form:
     if assignment.state != Assignment.SUBMITTED:
         return {}
     before = current(assignment.item_id, assignment.rater_id, assignment.order)
-    return presenting.form_of(before.answers, before.reason, asked, assignment.order) if before else {}
+    return presenting.form_of(before.answers, before.reason, asked, shown) if before else {}
 
 
 def strip(project: Project, user_id: int) -> dict[str, Any]:
@@ -194,13 +198,14 @@ def submit(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     assignment = access.own_assignment(access.signed_in(request), slug, pk)
     project, order = assignment.item.project, assignment.order
     asked = asked_about(rubrics.questions_of(project), len(order))
-    form = presenting.form_from(request.POST.dict(), asked, len(order))
-    problem = presenting.unanswered(form, asked, len(order))
+    shown = shown_as(assignment, asked)
+    form = presenting.form_from(request.POST.dict(), asked, shown)
+    problem = presenting.unanswered(form, asked, shown)
     if not problem:
         try:
             made = submit_annotation(
                 assignment=assignment,
-                answers=presenting.answers_of(form, asked, order),
+                answers=presenting.answers_of(form, asked, shown),
                 reason=form.get("reason", ""),
                 seconds=seconds_of(request),
                 idempotency_key=request.POST.get("key", "")[:64] or None,
@@ -232,7 +237,7 @@ def draft(request: HttpRequest, slug: str, pk: int) -> JsonResponse:
     """Keep what is filled in so far and the lease alive; says whether the lease is still held."""
     assignment = access.own_assignment(access.signed_in(request), slug, pk)
     asked = asked_about(rubrics.questions_of(assignment.item.project), len(assignment.order))
-    form = presenting.form_from(request.POST.dict(), asked, len(assignment.order))
+    form = presenting.form_from(request.POST.dict(), asked, presenting.Shown(tuple(assignment.order)))
     number = request.POST.get("number", "")
     sent = {"form": form, "key": request.POST.get("key", "")[:64], "number": int(number) if number.isdecimal() else 0}
     saved = keep_draft(assignment, sent, seconds_of(request))

@@ -71,7 +71,7 @@ def test_the_user_s_keys_stand_in_the_markup(project, annotator, as_user):
     assert item.title in page
     assert 'data-action="skip" data-key="]"' in page
     assert 'data-action="submit" data-key="="' in page
-    assert re.search(r'value="1" data-key="-"', page)
+    assert re.search(r'value="1" data-rate="-"', page)
     assert 'data-rate="["' in page
     assert "q–[" in page
     assert 'data-key="x"' not in page

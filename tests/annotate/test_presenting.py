@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from annotate import presenting
 from annotate.models import Item, Question, Response
+from annotate.presenting import Shown
 from annotate.questions import AnswerError
 
 pytestmark = pytest.mark.database_free
@@ -41,37 +42,37 @@ def test_a_conversation_ends_with_the_turn_that_is_answered():
 
 def test_the_left_end_of_the_scale_is_for_what_stands_left():
     form = {"answer-preference": "2", "answer-helpful-0": "5", "answer-helpful-1": "3"}
-    assert presenting.answers_of(form, ASKED, [0, 1]) == {
+    assert presenting.answers_of(form, ASKED, Shown((0, 1))) == {
         "preference": {"choice": "a", "strength": 2},
         "helpful": [5, 3],
     }
-    assert presenting.answers_of(form, ASKED, [1, 0]) == {
+    assert presenting.answers_of(form, ASKED, Shown((1, 0))) == {
         "preference": {"choice": "b", "strength": 2},
         "helpful": [3, 5],
     }
 
 
 def test_what_is_left_blank_is_no_answer():
-    assert presenting.answers_of({"reason": "because"}, ASKED, [0, 1]) == {}
-    assert presenting.answers_of({"answer-helpful-1": "3"}, ASKED, [1, 0]) == {"helpful": [3, None]}
+    assert presenting.answers_of({"reason": "because"}, ASKED, Shown((0, 1))) == {}
+    assert presenting.answers_of({"answer-helpful-1": "3"}, ASKED, Shown((1, 0))) == {"helpful": [3, None]}
 
 
 @pytest.mark.parametrize("value", ["8", "0", "left", "unsure", "1e1", "²"])
 def test_a_value_that_is_no_choice_is_refused(value):
     with pytest.raises(AnswerError):
-        presenting.answers_of({"answer-preference": value}, ASKED, [0, 1])
+        presenting.answers_of({"answer-preference": value}, ASKED, Shown((0, 1)))
 
 
 def test_a_scale_without_a_middle_offers_none_and_takes_none():
     question = Question(name="preference", kind="preference", title="?", config={**SCALE, "tie": False})
-    (control,) = presenting.controls([question], 2, {})
+    (control,) = presenting.controls([question], Shown(tuple(range(2))), {})
     assert [point["level"] for point in control["points"]] == [1, 2, 3, 5, 6, 7]
     with pytest.raises(AnswerError, match="no middle"):
-        presenting.answers_of({"answer-preference": "4"}, [question], [0, 1])
+        presenting.answers_of({"answer-preference": "4"}, [question], Shown((0, 1)))
 
 
 def test_each_point_says_what_it_means():
-    (control,) = presenting.controls([BETTER], 2, {"answer-preference": "6"})
+    (control,) = presenting.controls([BETTER], Shown(tuple(range(2))), {"answer-preference": "6"})
     spoken = [point["spoken"] for point in control["points"]]
     assert spoken[0] == "A is much better"
     assert spoken[3] == "equal"
@@ -81,7 +82,7 @@ def test_each_point_says_what_it_means():
 
 
 def test_ratings_have_a_letter_row_for_each_answer():
-    (control,) = presenting.controls([HELPFUL], 3, {"answer-helpful-1": "2"})
+    (control,) = presenting.controls([HELPFUL], Shown(tuple(range(3))), {"answer-helpful-1": "2"})
     keys = ["".join(pip["key"] for pip in group["pips"]) for group in control["groups"]]
     assert keys == ["qwert", "yuiop", ""]
     assert [pip["value"] for pip in control["groups"][1]["pips"] if pip["chosen"]] == [2]
@@ -90,7 +91,7 @@ def test_ratings_have_a_letter_row_for_each_answer():
 
 def test_a_longer_scale_keeps_its_keys_for_the_first_five():
     question = Question(name="x", kind="rating", title="X", config={"min": 1, "max": 7, "anchors": {}})
-    (control,) = presenting.controls([question], 2, {})
+    (control,) = presenting.controls([question], Shown(tuple(range(2))), {})
     assert [pip["key"] for pip in control["groups"][0]["pips"]] == ["q", "w", "e", "r", "t", "", ""]
 
 
@@ -102,16 +103,19 @@ def test_only_what_belongs_to_the_form_is_kept_of_what_was_posted():
         "reason": "a\x00b",
         "key": "k",
     }
-    assert presenting.form_from(posted, ASKED, 2) == {"answer-preference": "2", "reason": "ab"}
-    assert len(presenting.form_from({"reason": "long " * 9000}, ASKED, 2)["reason"]) == presenting.LONGEST
+    assert presenting.form_from(posted, ASKED, Shown((0, 1))) == {"answer-preference": "2", "reason": "ab"}
+    assert len(presenting.form_from({"reason": "long " * 9000}, ASKED, Shown((0, 1)))["reason"]) == presenting.LONGEST
 
 
 def test_what_is_still_lacking_is_said_in_a_sentence():
     required = Question(name="helpful", kind="rating", title="Helpful", required=True, config=HELPFUL.config)
-    assert presenting.unanswered({}, ASKED, 2) == "“Which is better?” still needs an answer."
-    assert presenting.unanswered({"answer-helpful-0": "1"}, [required], 2) == "“Helpful” still needs a rating for B."
-    assert presenting.unanswered({}, [required], 2) == "“Helpful” still needs a rating for A and B."
-    assert presenting.unanswered({"answer-preference": "1"}, ASKED, 2) == ""
+    assert presenting.unanswered({}, ASKED, Shown((0, 1))) == "“Which is better?” still needs an answer."
+    assert (
+        presenting.unanswered({"answer-helpful-0": "1"}, [required], Shown((0, 1)))
+        == "“Helpful” still needs a rating for B."
+    )
+    assert presenting.unanswered({}, [required], Shown((0, 1))) == "“Helpful” still needs a rating for A and B."
+    assert presenting.unanswered({"answer-preference": "1"}, ASKED, Shown((0, 1))) == ""
 
 
 @given(
@@ -122,5 +126,6 @@ def test_what_is_still_lacking_is_said_in_a_sentence():
 def test_an_answer_brought_back_fills_in_the_form_it_was_given_with(preference, ratings, order):
     form = {"answer-preference": preference, "reason": "so"}
     form |= {f"answer-helpful-{place}": str(rating) for place, rating in enumerate(ratings) if rating is not None}
-    answers = presenting.answers_of(form, ASKED, order)
-    assert presenting.form_of(answers, "so", ASKED, order) == form
+    shown = Shown(tuple(order))
+    answers = presenting.answers_of(form, ASKED, shown)
+    assert presenting.form_of(answers, "so", ASKED, shown) == form

@@ -1,6 +1,7 @@
-"""manage.py create_project NAME: a new labelling project with a preference question and a rating."""
+"""manage.py create_project NAME: a new labelling project with a preference question and a rating, or its own."""
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.core.validators import validate_slug
 
 from annotate import projects
 from annotate.commands import JsonCommand, WrongUse, user_named
+from annotate.questions import QuestionError
 
 
 def whole_number(low: int, high: int) -> Any:
@@ -24,8 +26,8 @@ def whole_number(low: int, high: int) -> Any:
 
 
 class Command(JsonCommand):
-    help = "Create a project with a preference question on seven points and one rating criterion, Helpful."
-    expected = (projects.ProjectError,)
+    help = "Create a project with a preference question on seven points and one rating, Helpful, or with your own."
+    expected = (projects.ProjectError, QuestionError)
 
     def arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", help="What people read at the top of its pages.")
@@ -33,6 +35,7 @@ class Command(JsonCommand):
             "--slug", default="", help="Its name in addresses and commands; made from NAME if not given."
         )
         parser.add_argument("--guidelines", type=Path, metavar="FILE", help="A Markdown file with the guidelines.")
+        parser.add_argument("--questions", type=Path, metavar="FILE", help="A JSON file: the list of its questions.")
         parser.add_argument("--manager", default="", metavar="USERNAME", help="Who manages it, besides the admins.")
         parser.add_argument(
             "--overlap", type=whole_number(1, 20), default=1, help="How many people label an item (default 1)."
@@ -53,6 +56,7 @@ class Command(JsonCommand):
             name=options["name"],
             slug=options["slug"],
             guidelines=read_guidelines(options["guidelines"]),
+            asked=read_questions(options["questions"]),
             by=user_named(options["manager"]) if options["manager"] else None,
             overlap=options["overlap"],
             judge_share=options["judge_share"],
@@ -84,3 +88,16 @@ def read_guidelines(path: Path | None) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise WrongUse(f"The guidelines at {path} cannot be read: {error}.") from None
+
+
+def read_questions(path: Path | None) -> list[Any] | None:
+    """The list in the file; None where no file is given."""
+    if path is None:
+        return None
+    try:
+        asked = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WrongUse(f"The questions at {path} cannot be read: {error}.") from None
+    if not isinstance(asked, list) or not asked:
+        raise WrongUse(f'{path} holds no list of questions: write [{{"name": …, "kind": …}}, …].')
+    return asked

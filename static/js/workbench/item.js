@@ -1,5 +1,5 @@
 // The item on the screen: what is known of it, the time spent on it, and the signs of life that keep its lease.
-import { focusMissing, mark } from "./answers.js";
+import { focusMissing, open } from "./answers.js";
 import { DEBOUNCE, later, save, showSaved } from "./drafts.js";
 import { arrive } from "./reading.js";
 import { $, bench } from "./state.js";
@@ -12,9 +12,9 @@ export function begin() {
   const form = $("#answer");
   bench.page = form && {
     form, seconds: Number(form.dataset.seconds) || 0, number: 0, dirty: false, sending: false, submitting: false,
-    savedAt: null, state: "", timer: null, active: Date.now(), told: Date.now(), chosen: chosenIn(form),
+    savedAt: null, state: "", timer: null, active: Date.now(), told: Date.now(), chosen: {},
   };
-  if (form) mark($(".criterion", form));
+  if (form) open(form);
   arrive();
   const region = $("#reading");
   const problem = $("#problem");
@@ -29,12 +29,6 @@ export function begin() {
 function stop() {
   if (bench.page) clearTimeout(bench.page.timer);
   bench.page = null;
-}
-
-function chosenIn(form) {
-  const chosen = {};
-  for (const input of form.querySelectorAll("input[type=radio]:checked")) chosen[input.name] = input.value;
-  return chosen;
 }
 
 export function alive() {

@@ -1,19 +1,21 @@
-// Keys. They stand in the markup (data-key, data-rate), so that a control and its key cannot drift apart.
-import { askSkip, move, rate, submit } from "./answers.js";
+// Keys. They stand in the markup (data-key; data-rate for the questions' own), so that a control and its key cannot
+// drift apart.
+import { askSkip, lift, move, press, pressElsewhere, submit } from "./answers.js";
 import { names } from "./layout.js";
-import { $, bench, main } from "./state.js";
+import { $, main } from "./state.js";
 
 const isText = (element) => element.matches("textarea, select, input:not([type=radio]):not([type=checkbox])") || element.isContentEditable;
 
 export function pressed(event) {
-  if (event.defaultPrevented || event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.defaultPrevented || event.isComposing || event.ctrlKey || event.metaKey) return;
+  if (event.altKey) return !isText(event.target) && lift(event) ? event.preventDefault() : undefined;
   const dialog = $("dialog[open]");
   if (dialog) return inDialog(event, dialog);
   if (isText(event.target)) return inText(event);
   if (event.target.closest(".top")) return undefined;
   if (event.key === "Escape") return askSkip(false);
   if (event.key === "Enter" && event.target.closest("a, summary, button")) return undefined;
-  const done = scrolled(event) || moved(event) || names(event).some((name) => byKey(name, event) || (bench.page && rate(name)));
+  const done = scrolled(event) || moved(event) || names(event).some((name) => press(name) || byKey(name, event) || pressElsewhere(name));
   // Enter on a radio would submit by itself, whatever key the user has chosen for that.
   return done || event.key === "Enter" ? event.preventDefault() : undefined;
 }
@@ -40,7 +42,7 @@ function inText(event) {
     event.preventDefault();
     askSkip(false);
     $("#reading").focus({ preventScroll: true });
-  } else if (event.key === "Enter" && !event.shiftKey && event.target.name === "reason" && $('.submit[data-key="enter"]')) {
+  } else if (event.key === "Enter" && !event.shiftKey && event.target.matches("#answer textarea") && $('.submit[data-key="enter"]')) {
     event.preventDefault();
     if (!event.repeat) submit();
   } else if (!event.target.value && chip(event.key, event.target.form)) {
@@ -99,7 +101,7 @@ function scroller(event) {
 }
 
 function moved(event) {
-  if (!event.target.closest(".rubric") || !["ArrowUp", "ArrowDown"].includes(event.key)) return false;
+  if (!event.target.closest(".asks") || !["ArrowUp", "ArrowDown"].includes(event.key)) return false;
   move(event.key === "ArrowDown" ? 1 : -1);
   return true;
 }

@@ -1,6 +1,6 @@
 // The workbench: what happens on the page, and which part of it answers. The server keeps everything; these scripts
 // only hurry it along.
-import { askSkip, clearProblem, complete, explain, mark, toggled } from "./answers.js";
+import { askSkip, clearProblem, complete, explain, filled, mark, stepBy, toggled } from "./answers.js";
 import { changed, saveBeforeLeaving } from "./drafts.js";
 import { alive, begin, release, tick } from "./item.js";
 import { pressed } from "./keys.js";
@@ -13,18 +13,21 @@ for (const kind of ["keydown", "pointerdown", "pointermove", "wheel", "touchstar
 main.addEventListener("input", (event) => {
   if (!bench.page || !bench.page.form.contains(event.target)) return;
   changed();
+  filled(event.target);
   clearProblem();
 });
 main.addEventListener("click", (event) => {
   if (event.target.matches("input[type=radio]")) toggled(event.target);
   if (event.target.closest("[data-skip]")) askSkip(true);
   if (event.target.closest("[data-unskip]")) askSkip(false);
+  const stepper = event.target.closest("[data-step]");
+  if (stepper) stepBy(Number(stepper.dataset.step));
   const opener = event.target.closest("[data-opens]");
   if (opener) document.getElementById(opener.dataset.opens).showModal();
 });
 main.addEventListener("focusin", (event) => {
-  const criterion = event.target.closest(".criterion");
-  if (criterion) mark(criterion);
+  const question = event.target.closest("[data-question]");
+  if (question) mark(question);
 });
 main.addEventListener("pointerover", (event) => explain(event.target.closest(".criterion")));
 window.addEventListener("pagehide", saveBeforeLeaving);
