@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from annotate.importing.annotations import CheckedAnnotation, check_annotations
+from annotate.importing.content import FIELDS as FIELDS_OF_ROLE
+from annotate.importing.content import plain_text, text_of
 from annotate.importing.errors import ItemError
 from annotate.importing.storable import check_storable
 from annotate.questions import Asked, Subject, text_of
@@ -170,13 +172,6 @@ def author_of(value: Any) -> str:
     return value.strip()
 
 
-def plain_text(value: Any) -> str | None:
-    """Text as it is; a number or a boolean as it stands in the JSON file; None for anything else."""
-    if isinstance(value, str):
-        return value
-    return json.dumps(value) if isinstance(value, bool | int | float) else None
-
-
 def prompt_of(value: Any) -> Messages:
     """The messages that wait for an answer; a bare text is what a user said."""
     text = plain_text(value)
@@ -219,7 +214,7 @@ def model_of(value: Any) -> str:
 
 
 def messages_of(value: Any, name: str) -> Messages:
-    """A list of chat messages with a known role and text as content."""
+    """A list of chat messages with a known role, each brought to one text as content."""
     if not isinstance(value, list) or not value:
         raise ItemError(f'“{name}” is missing or not a list of messages: write [{{"role": …, "content": …}}].')
     return [message_of(message, name) for message in value]
@@ -229,16 +224,14 @@ def message_of(message: Any, name: str) -> Message:
     if not isinstance(message, dict):
         raise ItemError(f'a message of “{name}” is not an object: write {{"role": …, "content": …}}.')
     check_known(
-        {key: value for key, value in message.items() if value is not None},
-        ("role", "content"),
+        {key: value for key, value in message.items() if value not in (None, [])},
+        ("role", "content", *FIELDS_OF_ROLE.get(str(message.get("role")), ())),
         f"messages (in “{name}”) do not keep: remove it.",
     )
-    role, content = message.get("role"), plain_text(message.get("content"))
+    role = message.get("role")
     if role not in ROLES:
         raise ItemError(f"a message of “{name}” has the role {str(role)[:40]!r}: use one of {', '.join(ROLES)}.")
-    if content is None:
-        raise ItemError(f"the “content” of a message of “{name}” is not text: write it as text.")
-    return {"role": role, "content": content}
+    return {"role": role, "content": text_of(message, name)}
 
 
 def turns(messages: Sequence[Mapping[str, Any]]) -> list[list[str]]:

@@ -50,6 +50,13 @@ def reading_classes(context: Context) -> str:
     return " ".join(f"reads-{name}" for name, is_on in aids.items() if is_on)
 
 
+@register.simple_tag(takes_context=True)
+def reads(context: Context, aid: str) -> bool:
+    """Did the user leave this reading aid on?"""
+    user = context.get("user")
+    return isinstance(user, User) and preferences.reading(user)[aid]
+
+
 @register.simple_tag
 def flag_kinds() -> list[tuple[str, Any]]:
     """What can be wrong with an item, to choose from."""
