@@ -44,7 +44,9 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         for name, words, roles, starts in PROJECT_PAGES
         if role in roles
     ]
-    waiting = queries.open_flags(project).count() if role in access.REVIEWERS and not is_fragment(request) else 0
+    # The workbench must come quickly, and is not where flags are answered.
+    counts = role in access.REVIEWERS and not here.startswith("label") and not is_fragment(request)
+    waiting = queries.open_flags(project).count() if counts else 0
     return {"frame_project": project, "frame_role": role, "frame_links": links, "frame_flags": waiting}
 
 

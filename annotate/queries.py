@@ -104,6 +104,7 @@ def item_facts(item: Item) -> dict[str, Any]:
         "annotations": list(said.order_by("rater__kind", "rater__name", "order_key", "revision")),
         "labels": list(item.labels.select_related("question").order_by("question__position")),
         "questions": {question.name: question for question in item.project.questions.all()},
+        "flags": list(item.flags.select_related("rater", "resolved_by").order_by("-created_at")),
     }
 
 

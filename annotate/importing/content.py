@@ -22,7 +22,7 @@ def plain_text(value: Any) -> str | None:
     return json.dumps(value) if isinstance(value, bool | int | float) else None
 
 
-def text_of(message: Mapping[str, Any], name: str) -> str:
+def said_in(message: Mapping[str, Any], name: str) -> str:
     """The text of a message of the list `name`. Raises ItemError where it has none, or more than text."""
     calls = list(calls_of(message, name))
     content = message.get("content")

@@ -13,7 +13,7 @@ from typing import Any
 
 from annotate.importing.annotations import CheckedAnnotation, check_annotations
 from annotate.importing.content import FIELDS as FIELDS_OF_ROLE
-from annotate.importing.content import plain_text, text_of
+from annotate.importing.content import plain_text, said_in
 from annotate.importing.errors import ItemError
 from annotate.importing.storable import check_storable
 from annotate.questions import Asked, Subject, text_of
@@ -231,7 +231,7 @@ def message_of(message: Any, name: str) -> Message:
     role = message.get("role")
     if role not in ROLES:
         raise ItemError(f"a message of “{name}” has the role {str(role)[:40]!r}: use one of {', '.join(ROLES)}.")
-    return {"role": role, "content": text_of(message, name)}
+    return {"role": role, "content": said_in(message, name)}
 
 
 def turns(messages: Sequence[Mapping[str, Any]]) -> list[list[str]]:

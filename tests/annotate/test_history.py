@@ -125,6 +125,15 @@ def test_reviewers_see_open_flags_with_a_count_and_the_annotator_sees_the_answer
     assert reverse("label_again", args=[project.slug, assignment.pk]) in mine
 
 
+def test_the_page_of_the_item_shows_its_flags_with_their_answers(as_user, project, annotator, reviewer):
+    assignment = lease(project, annotator)
+    flag = flags.raise_flag(assignment=assignment, kind=Flag.PERSONAL, comment="a telephone number")
+    flags.resolve(flag=flag, by=reviewer, resolution="Taken out.")
+    page = as_user(reviewer).get(reverse("item", args=[project.slug, assignment.item_id])).content.decode()
+    for words in ("personal data", "a telephone number", "Taken out."):
+        assert words in page
+
+
 def test_an_answer_to_a_flag_is_not_empty(as_user, project, annotator, reviewer):
     flag = flags.raise_flag(assignment=lease(project, annotator), kind=Flag.UNCLEAR)
     as_user(reviewer).post(reverse("flag_resolve", args=[project.slug, flag.pk]), {"resolution": "  "})
