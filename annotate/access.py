@@ -7,7 +7,7 @@ from typing import cast
 
 from django.http import Http404, HttpRequest
 
-from annotate.models import Assignment, Flag, Import, Item, Membership, Pool, Project, User
+from annotate.models import Assignment, Flag, Import, Item, Membership, Pool, Project, SavedView, User
 
 MANAGER, REVIEWER, ANNOTATOR = Membership.MANAGER, Membership.REVIEWER, Membership.ANNOTATOR
 ANY = frozenset({MANAGER, REVIEWER, ANNOTATOR})
@@ -88,6 +88,16 @@ def managed_pool(user: User, slug: str, pk: int) -> Pool:
     found = Pool.objects.filter(project=managed_project(user, slug), pk=pk).select_related("project").first()
     if found is None:
         raise Http404("No such pool.")
+    return found
+
+
+def own_view(user: User, slug: str, pk: int) -> SavedView:
+    """A saved view of the user's own, or a shared one of a project that the user manages. Raises Http404."""
+    found_project = reviewed_project(user, slug)
+    found = SavedView.objects.filter(project=found_project, pk=pk).first()
+    manages = role_in(user, found_project) == MANAGER
+    if found is None or not (found.owner_id == user.pk or (found.shared and manages)):
+        raise Http404("No such view.")
     return found
 
 

@@ -7,7 +7,7 @@ from django.contrib.auth import password_validation
 from django.utils.text import slugify
 
 from annotate import pools, questions
-from annotate.models import Flag, Invitation, Item, Membership, Pool, Project, Question, User
+from annotate.models import Flag, Invitation, Membership, Pool, Project, Question, User
 
 
 class ProjectForm(forms.ModelForm):
@@ -214,40 +214,6 @@ class UploadForm(forms.Form):
     """One file to look at and then, perhaps, take in."""
 
     file = forms.FileField(label="File", max_length=255)
-
-
-NOT_ROUTED = "none"  # in addresses, where an empty value means "any"
-
-
-class ItemsFilter(forms.Form):
-    """Which items a list shows, and from where. What cannot be read counts as not asked for."""
-
-    state = forms.ChoiceField(required=False, choices=[("", "any state"), *Item.STATES])
-    route = forms.ChoiceField(
-        required=False,
-        choices=[("", "any route"), *((route or NOT_ROUTED, words) for route, words in Item.ROUTES)],
-    )
-    source = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
-    before = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
-    after = forms.IntegerField(required=False, min_value=0, max_value=2**63 - 1, widget=forms.HiddenInput)
-
-    def wanted(self) -> dict[str, Any]:
-        """The arguments of `queries.items_page`; a route of "" is "not routed", None is "any"."""
-        self.is_valid()
-        data = self.cleaned_data
-        route = data.get("route") or None
-        return {
-            "state": data.get("state") or None,
-            "route": Item.UNROUTED if route == NOT_ROUTED else route,
-            "source": data.get("source"),
-            "before": data.get("before"),
-            "after": data.get("after"),
-        }
-
-    def kept(self) -> str:
-        """The choices as the start of an address, to which a page's links add where they begin."""
-        chosen = {name: self.cleaned_data.get(name) for name in ("state", "route", "source")}
-        return "".join(f"{name}={value}&" for name, value in chosen.items() if value)
 
 
 def question_initial(question: Question) -> dict[str, Any]:

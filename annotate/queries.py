@@ -1,12 +1,11 @@
 """Reads that the annotate pages need, each a fixed number of queries whatever the tables hold."""
 
-from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Prefetch, QuerySet
+from django.db.models import QuerySet
 
 from annotate import tallies
-from annotate.models import Annotation, Flag, Import, Item, Label, Membership, Project, User
+from annotate.models import Annotation, Flag, Import, Item, Membership, Project, User
 
 PAGE = 50  # items on a page of a list
 
@@ -55,44 +54,6 @@ def progress(project: Project) -> dict[str, Any]:
         "routed": {route: counts.get(name, 0) for route, name in tallies.ROUTED.items()},
         "agreement": project.agreement,
     }
-
-
-@dataclass(frozen=True)
-class ItemsPage:
-    """One page of a list of items, newest first; `older` and `newer` are where the neighbouring pages begin."""
-
-    items: list[Item]
-    older: int | None
-    newer: int | None
-
-
-def items_page(
-    project: Project,
-    *,
-    state: str | None = None,
-    route: str | None = None,
-    source: int | None = None,
-    before: int | None = None,
-    after: int | None = None,
-) -> ItemsPage:
-    """The page of items older than `before`, or newer than `after`, or the newest. None is "any".
-
-    It starts at an id in an index and reads one page, so the last page costs as little as the first; the large
-    texts are left where they are.
-    """
-    given = {"state": state, "route": route, "source": source}
-    wanted = {name: value for name, value in given.items() if value is not None}
-    labels = Prefetch("labels", Label.objects.select_related("question").order_by("question__position"))
-    found = Item.objects.filter(project=project, **wanted).defer("prompt", "metadata").prefetch_related(labels)
-    if after is not None:
-        rows = list(found.filter(pk__gt=after).order_by("pk")[: PAGE + 1])
-        items = rows[:PAGE][::-1]
-        return ItemsPage(items, items[-1].pk if items else None, items[0].pk if len(rows) > PAGE else None)
-    older = found.filter(pk__lt=before) if before is not None else found
-    rows = list(older.order_by("-pk")[: PAGE + 1])
-    items = rows[:PAGE]
-    newer = items[0].pk if items and before is not None else None
-    return ItemsPage(items, items[-1].pk if len(rows) > PAGE else None, newer)
 
 
 def item_facts(item: Item) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from annotate.models import Tally
 
 SHARDS = 8
 
-ITEMS = "items"
+ITEMS = "items"  # without those that are archived
+ARCHIVED = "archived"
 ANNOTATIONS = {"human": "annotations_human", "judge": "annotations_judge"}
 ROUTED = {"human": "routed_human", "judge": "routed_judge", "both": "routed_both"}
 LABELS = {"human": "labels_human", "judge": "labels_judge", "prior": "labels_prior"}

@@ -4,6 +4,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 
+from annotate.forms import SettingsForm
 from annotate.models import Act, Import
 from pipeline import runs
 from pipeline.models import Run
@@ -23,13 +24,23 @@ NO_ACTS = {
     "label_submit",
     "label_draft",
     "label_skip",
+    "keys_change",
+    "keys_reset",
+    "reading",
+    "items_columns",
+    "items_view_new",
+    "items_view_delete",
 }
 # These start a run after work that other tests do; `create_run`, which all of them end in, is tested below.
 START_A_RUN = {"generate", "train", "model_evaluate", "datasets"}
 
 JUDGE = {"base_url": "http://127.0.0.1:9/v1", "model": "m", "price_input": "0", "price_output": "0",
          "max_tokens": "300", "concurrency": "4", "timeout_seconds": "5"}  # fmt: skip
-SETTINGS = {"name": "Renamed", "state": "active", "overlap": 2, "lease_minutes": 30, "judge_share": 0, "both_share": 5}
+
+
+def settings(project, **_) -> dict:
+    shown = SettingsForm(instance=project).initial
+    return {**{name: value for name, value in shown.items() if value is not None}, "name": "Renamed"}
 
 
 def upload(project, **_) -> dict:
@@ -64,9 +75,10 @@ def pair(project, **_) -> dict:
 SENT = {
     "project_new": {"name": "New", "guidelines": "", "preference-title": "Which?", "preference-points": 7,
                     "criterion-title": "Kind", "criterion-max": 5},
-    "project_settings": SETTINGS,
+    "project_settings": settings,
     "guidelines": {"guidelines": "Other."},
     "questions": question,
+    "flag_resolve": {"resolution": "Thank you."},
     "import_new": upload,
     "import_start": {"format": "trl"},
     "import_stop": {},

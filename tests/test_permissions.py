@@ -1,5 +1,6 @@
 """Every address with every role: who gets in, who is told that there is nothing here."""
 
+import itertools
 from dataclasses import dataclass
 
 import pytest
@@ -8,13 +9,14 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from annotate import accounts
-from annotate.models import Assignment, Flag, Import, Invitation, Membership
+from annotate.models import Assignment, Flag, Import, Invitation, Membership, SavedView
 from tests import factories
 from tests.pipeline import stand_ins
 
 ANONYMOUS, OUTSIDER, ANNOTATOR, REVIEWER, MANAGER, ADMIN = (
     "anonymous", "outsider", "annotator", "reviewer", "manager", "admin",
 )  # fmt: skip
+NAMES = (f"view-{number}" for number in itertools.count())
 ROLES = (ANONYMOUS, OUTSIDER, ANNOTATOR, REVIEWER, MANAGER, ADMIN)
 ANYBODY = frozenset(ROLES)
 SIGNED_IN = ANYBODY - {ANONYMOUS}
@@ -76,6 +78,10 @@ PAGES = {
     "flags": Page(REVIEWERS, thing="slug"),
     "flag_resolve": Page(None, REVIEWERS, "flag"),
     "items": Page(REVIEWERS, thing="slug"),
+    "items_count": Page(REVIEWERS, thing="slug"),
+    "items_columns": Page(None, REVIEWERS, "slug"),
+    "items_view_new": Page(None, REVIEWERS, "slug"),
+    "items_view_delete": Page(None, MANAGERS, "view"),
     "item": Page(REVIEWERS, thing="item"),
     "item_pool": Page(None, MANAGERS, "item"),
     "import_new": Page(MANAGERS, MANAGERS, "slug"),
@@ -208,8 +214,15 @@ def flag(project, annotator, manager, folder) -> int:
     return Flag.objects.create(project=project, item=factories.item(project), rater=rater, kind=Flag.BROKEN).pk
 
 
+def view(project, annotator, manager, folder) -> int:
+    """A view of the manager's, shared with the project."""
+    made = SavedView.objects.create(project=project, owner=manager, name=next(NAMES), choices={}, shared=True)
+    return made.pk
+
+
 THINGS = {
     "flag": flag,
+    "view": view,
     "item": lambda project, *_: factories.item(project).pk,
     "assignment": assignment,
     "import": import_,

@@ -16,7 +16,8 @@ from annotate.importing.content import FIELDS as FIELDS_OF_ROLE
 from annotate.importing.content import plain_text, said_in
 from annotate.importing.errors import ItemError
 from annotate.importing.storable import check_storable
-from annotate.questions import Asked, Subject, text_of
+from annotate.questions import Asked, Subject
+from annotate.questions import text_of as answer_text
 
 NativeItem = Mapping[str, Any]
 Message = dict[str, str]
@@ -92,7 +93,7 @@ def check(row: NativeItem, asked: Mapping[str, Asked]) -> CheckedItem:
     check_storable(row)
     prompt = prompt_of(row.get("prompt"))
     responses = responses_of(row.get("responses"))
-    subject = Subject(len(responses), tuple(text_of(response.messages) for response in responses))
+    subject = Subject(len(responses), tuple(answer_text(response.messages) for response in responses))
     return CheckedItem(
         own_id=identity(row.get("id")),
         prompt=prompt,

@@ -4,6 +4,7 @@ from annotate.models.acts import Act, AppendOnly
 from annotate.models.annotations import Annotation, Assignment, Change, Label, Prior, Rater
 from annotate.models.flags import Flag
 from annotate.models.items import Import, Item, Response
+from annotate.models.managing import ListColumns, SavedView
 from annotate.models.projects import Invitation, Membership, Pool, Project, Question, Tally, User, Version
 from annotate.models.statistics import Fit, Measurement, RaterSkill
 
@@ -19,6 +20,7 @@ __all__ = [
     "Invitation",
     "Item",
     "Label",
+    "ListColumns",
     "Measurement",
     "Membership",
     "Pool",
@@ -28,6 +30,7 @@ __all__ = [
     "Rater",
     "RaterSkill",
     "Response",
+    "SavedView",
     "Tally",
     "User",
     "Version",

@@ -108,6 +108,7 @@ class Label(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["item", "question"], name="label_unique_item_question")]
+        indexes = [models.Index(fields=["question", "probability", "item"], name="label_by_probability")]
 
 
 class Prior(models.Model):

@@ -84,6 +84,7 @@ class Item(models.Model):
             models.Index(fields=["pool"], name="item_by_pool", condition=Q(pool__isnull=False)),
             models.Index(fields=["project", "route", "id"], name="item_by_route"),
             models.Index(fields=["project", "-id"], name="item_newest"),
+            models.Index(fields=["project", "-priority", "id"], name="item_by_priority"),
         ]
 
     def __str__(self) -> str:
@@ -104,4 +105,7 @@ class Response(models.Model):
     class Meta:
         ordering = ["position"]
         constraints = [models.UniqueConstraint(fields=["item", "position"], name="response_unique_position")]
-        indexes = [models.Index(fields=["author", "item"], name="response_by_author", condition=~Q(author=""))]
+        indexes = [
+            models.Index(fields=["author", "item"], name="response_by_author", condition=~Q(author="")),
+            models.Index(fields=["model", "item"], name="response_by_model"),
+        ]

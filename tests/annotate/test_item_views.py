@@ -7,7 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from annotate import queries
+from annotate import item_lists
 from annotate.importing import take_in
 from annotate.models import Import, Item
 from tests import factories
@@ -67,7 +67,7 @@ def test_the_list_can_be_narrowed(client, address, project, choice, found):
 
 
 def test_pages_lead_through_all_items_and_back(client, address, project, monkeypatch):
-    monkeypatch.setattr(queries, "PAGE", 3)
+    monkeypatch.setattr(item_lists, "PAGE", 3)
     for n in range(8):
         factories.item(project, prompt=f"Item {n}.")
 
