@@ -19,7 +19,7 @@ function texts(question) {
     const article = document.querySelectorAll("#reading .answer")[index];
     const source = Number(data.dataset.source);
     const prose = article && [...article.querySelectorAll(".prose")].at(-1);
-    const shown = prose && count(prose.textContent);
+    const shown = prose && count(plain(prose));
     if (shown === Number(data.dataset.length)) return { letter: data.dataset.text, source, runs, element: prose };
     // The text as it was written is the source itself; where it is shown in yet another way, nothing can be marked.
     return { letter: data.dataset.text, source, runs: [[0, 0, source]], element: shown === source ? prose : null };
@@ -31,12 +31,12 @@ function toSource({ runs, source }, start, end) {
   const inside = runs.filter(([at, , size]) => at < end && at + size > start);
   if (inside.length) {
     const [first, firstThere] = inside[0];
-    const [last, lastThere, size] = inside.at(-1);
-    return [firstThere + Math.max(0, start - first), lastThere + Math.min(size, end - last)];
+    const [end_, endThere, size] = inside.at(-1);
+    return [firstThere + Math.max(0, start - first), endThere + Math.min(size, end - end_)];
   }
-  const before = runs.filter(([at, , size]) => at + size <= start).at(-1);
-  const after = runs.find(([at]) => at >= end);
-  return [before ? before[1] + before[2] : 0, after ? after[1] : source];
+  const last = runs.filter(([at, , size]) => at + size <= start).at(-1);
+  const next = runs.find(([at]) => at >= end);
+  return [last ? last[1] + last[2] : 0, next ? next[1] : source];
 }
 
 function toPage({ runs }, start, end) {
@@ -47,13 +47,35 @@ function toPage({ runs }, start, end) {
   return [first + Math.max(0, start - firstThere), last + Math.min(size, end - lastThere)];
 }
 
+// The pieces of text of an element, without those of buttons that the page put there.
+function pieces(element) {
+  const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+  const found = [];
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) if (!node.parentElement.closest("button")) found.push(node);
+  return found;
+}
+
+const plain = (element) => pieces(element).map((node) => node.data).join("");
+
+// How many characters of the element stand before this place of the page.
+function before(element, container, offset) {
+  const range = document.createRange();
+  range.setStart(container, offset);
+  let passed = 0;
+  for (const node of pieces(element)) {
+    if (node === container) return passed + count(node.data.slice(0, offset));
+    if (range.comparePoint(node, 0) >= 0) return passed;
+    passed += count(node.data);
+  }
+  return passed;
+}
+
 // The range of the page from one character of an element to another.
 function rangeIn(element, start, end) {
   const range = document.createRange();
-  const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
   let passed = 0;
   let begun = false;
-  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+  for (const node of pieces(element)) {
     const size = count(node.data);
     const unit = (wanted) => [...node.data].slice(0, wanted - passed).join("").length;
     if (!begun && passed + size > start) {
@@ -78,13 +100,11 @@ function selected(question) {
   const range = selection.getRangeAt(0);
   const text = texts(question).find(({ element }) => element && element.contains(range.startContainer));
   if (!text) return null;
-  const before = document.createRange();
-  before.selectNodeContents(text.element);
-  before.setEnd(range.startContainer, range.startOffset);
-  const inside = range.cloneRange();
-  if (!text.element.contains(range.endContainer)) inside.setEnd(text.element, text.element.childNodes.length);
-  const words = inside.toString();
-  const start = count(before.toString()) + count(words) - count(words.trimStart());
+  const all = [...plain(text.element)];
+  const from = before(text.element, range.startContainer, range.startOffset);
+  const to = text.element.contains(range.endContainer) ? before(text.element, range.endContainer, range.endOffset) : all.length;
+  const words = all.slice(from, to).join("");
+  const start = from + count(words) - count(words.trimStart());
   return words.trim() ? { text, start, end: start + count(words.trim()) } : null;
 }
 
@@ -114,8 +134,9 @@ function start(question, place = 0) {
   const all = texts(question);
   const { element } = all[place] || {};
   if (!element) return;
-  const words = [...element.textContent.matchAll(/\S+/gu)].map((word) => {
-    const at = count(element.textContent.slice(0, word.index));
+  const text = plain(element);
+  const words = [...text.matchAll(/\S+/gu)].map((word) => {
+    const at = count(text.slice(0, word.index));
     return [at, at + count(word[0])];
   });
   if (!words.length) return;
@@ -181,7 +202,7 @@ function redraw(question) {
     const at = text && text.element && toPage(text, Number(from), Number(to));
     const range = at && rangeIn(text.element, ...at);
     if (range) ranges.push(range);
-    return entry(question, line, range ? { letter, tag, words: range.toString() } : null);
+    return entry(question, line, range ? { letter, tag, words: [...plain(text.element)].slice(...at).join("") } : null);
   }));
   if (window.Highlight) CSS.highlights.set("passages", new Highlight(...ranges));
 }
@@ -205,7 +226,7 @@ function entry(question, line, said) {
   remove.addEventListener("click", () => {
     field(question).value = lines(question).filter((other) => other !== line).join("\n");
     tell(field(question));
-    ($(".passages button", question) || $("[data-tag]", question)).focus();
+    ($(".passages button", question) || question).focus();
   });
   row.append(letter, tag, words, remove);
   return row;
@@ -213,6 +234,7 @@ function entry(question, line, said) {
 
 function open(question) {
   for (const part of question.querySelectorAll(".tags, .passages, .hint")) part.hidden = false;
+  question.tabIndex = -1;
   $(".written", question).classList.add("unseen");
   field(question).tabIndex = -1;
   $(".written", question).setAttribute("aria-hidden", "true");
@@ -225,6 +247,7 @@ document.addEventListener("keydown", markedBy, { capture: true });
 
 export const span = {
   isWhole: (question) => lines(question).length > 0, press, open, redraw,
-  focusMissing: (question) => { $("[data-tag]", question).focus(); return true; },
-  enter: (question) => { $("[data-tag]", question).focus({ preventScroll: true }); return true; },
+  // The whole question has the focus, not a tag's button: so Enter sends, and does not press the button.
+  focusMissing: (question) => { question.focus(); return true; },
+  enter: (question) => { question.focus({ preventScroll: true }); return true; },
 };
