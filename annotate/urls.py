@@ -30,6 +30,7 @@ urlpatterns = [
     path("p/<slug:slug>/guidelines/", projects.guidelines, name="guidelines"),
     path("p/<slug:slug>/questions/", projects.questions, name="questions"),
     path("p/<slug:slug>/label/", labelling.label, name="label"),
+    path("p/<slug:slug>/label/ahead/", labelling.ahead, name="label_ahead"),
     path("p/<slug:slug>/label/back/", labelling.back, name="label_back"),
     path("p/<slug:slug>/label/waiting/", labelling.waiting, name="label_waiting"),
     path("p/<slug:slug>/label/guidelines/", labelling.guidelines, name="label_guidelines"),

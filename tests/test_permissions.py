@@ -64,6 +64,7 @@ PAGES = {
     "guidelines": Page(MEMBERS, MANAGERS, "slug"),
     "questions": Page(MANAGERS, MANAGERS, "slug"),
     "label": Page(MEMBERS, thing="slug"),
+    "label_ahead": Page(MEMBERS, thing="slug"),
     "label_back": Page(MEMBERS, thing="slug"),
     "label_waiting": Page(MEMBERS, thing="slug"),
     "label_guidelines": Page(MEMBERS, thing="slug"),

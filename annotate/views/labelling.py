@@ -2,6 +2,8 @@
 
 import json
 import math
+from collections.abc import Callable
+from functools import wraps
 from operator import attrgetter
 from typing import Any
 from uuid import uuid4
@@ -11,6 +13,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
@@ -20,16 +24,31 @@ from annotate.questions import AnswerError
 from annotate.submitting import asked_about, current, submit_annotation, texts_of
 
 LONGEST_SECONDS = 24 * 3600.0
-NOT_COUNTED = (
+NOT_COUNTED = gettext_lazy(
     "Your answer is kept, but it came after its time had run out and somebody else had taken the item, "
     "so it does not count. Nothing else is affected."
 )
+
+
+def own_page(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Answer 409 to a page of somebody who has signed out since: nothing goes out in another's name."""
+
+    @wraps(view)
+    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        page_of = request.headers.get("X-Plumbline-User")
+        if page_of is not None and page_of != str(request.user.pk):
+            return HttpResponse(status=409)
+        return view(request, *args, **kwargs)
+
+    return checked
+
 
 # --- What is shown --------------------------------------------------------------------------------------------
 
 
 @never_cache
 @require_safe
+@own_page
 def label(request: HttpRequest, slug: str) -> HttpResponse:
     """The item that the user holds, or the next one, or why there is none."""
     user = access.signed_in(request)
@@ -46,15 +65,25 @@ def again(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     return show_item(request, assignment)
 
 
+@never_cache
+@require_safe
+@own_page
+def ahead(request: HttpRequest, slug: str) -> HttpResponse:
+    """The item that comes after the one on the screen (`?on=`), leased by fetching it ahead; 204 if none."""
+    user = access.signed_in(request)
+    return show_ahead(request, access.project(user, slug), whole(request.GET.get("on", ""))) or HttpResponse(
+        status=204
+    )
+
+
 @require_safe
 def back(request: HttpRequest, slug: str) -> HttpResponse:
     """Undo: the item finished last, or the one before `?before=` that one."""
     user = access.signed_in(request)
     project = access.project(user, slug)
-    before = request.GET.get("before", "")
-    found = finished_before(project, user.pk, int(before) if before.isdecimal() else None)
+    found = finished_before(project, user.pk, whole(request.GET.get("before", "")))
     if found is None:
-        return said("There is nothing before this to bring back.")
+        return saying(HttpResponse(status=204), _("There is nothing before this to bring back."))
     return show_item(request, found)
 
 
@@ -70,11 +99,15 @@ def finished_before(project: Project, user_id: int, pk: int | None) -> Assignmen
     return max(newest, key=attrgetter("finished_at"), default=None)
 
 
-def said(words: str) -> HttpResponse:
-    """Nothing to show, something to say: the page's script puts the words where they are seen and heard."""
-    response = HttpResponse(status=204)
+def saying(response: HttpResponse, words: str) -> HttpResponse:
+    """The response with something to say: the page's script puts the words where they are seen and heard."""
     response["HX-Trigger"] = json.dumps({"workbench:say": words})
     return response
+
+
+def whole(text: str) -> int | None:
+    """A number of an address or a form; None for anything else."""
+    return int(text) if text.isascii() and text.isdecimal() else None
 
 
 def show_next(request: HttpRequest, project: Project, note: str = "", announce: str = "") -> HttpResponse:
@@ -86,6 +119,32 @@ def show_next(request: HttpRequest, project: Project, note: str = "", announce: 
     standing = queue.standing(user=user, project=project, member=user.member)
     context = {**strip(project, user.pk), "standing": standing, "note": note, "announce": announce}
     return show_region(request, context)
+
+
+def show_ahead(request: HttpRequest, project: Project, on: int | None) -> HttpResponse | None:
+    """The region with the item that the user holds besides `on`, the one on the screen; None where there is none."""
+    user = access.signed_in(request)
+    live = queue.leases(user=user, project=project, wanted=queue.MOST_LEASES, member=user.member)
+    following = next((assignment for assignment in live if assignment.pk != on), None)
+    if following is None:
+        return None
+    response = show_item(request, following)
+    response["X-Ahead"] = str(following.pk)
+    return response
+
+
+def after(request: HttpRequest, project: Project, *, note: str = "", announce: str = "") -> HttpResponse:
+    """What follows a submit or a skip: the item after the one that the page shows already (`ahead`), else the next.
+
+    Where nothing comes after that one, the strip alone, for its counts.
+    """
+    on = whole(request.POST.get("ahead", ""))
+    if on is None:
+        return show_next(request, project, note=note, announce=announce)
+    response = show_ahead(request, project, on)
+    if response is None:
+        response = render(request, "annotate/_strip.html", strip(project, access.signed_in(request).pk))
+    return saying(response, note) if note else response
 
 
 def show_item(
@@ -193,6 +252,7 @@ def guidelines(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_POST
+@own_page
 def submit(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Keep the answers and show the next item, in one round trip."""
     assignment = access.own_assignment(access.signed_in(request), slug, pk)
@@ -218,28 +278,30 @@ def submit(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         return show_item(request, assignment, form=form, problem=problem)
     if not swaps(request):
         return redirect("label", slug)
-    kept = "Changed." if made.revision else "Kept."
-    return show_next(request, project, note="" if made.counted else NOT_COUNTED, announce=kept)
+    kept = _("Changed.") if made.revision else _("Kept.")
+    return after(request, project, note="" if made.counted else str(NOT_COUNTED), announce=kept)
 
 
 @require_POST
+@own_page
 def skip(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Put the item aside and show the next one."""
     assignment = access.own_assignment(access.signed_in(request), slug, pk)
     queue.skip(assignment=assignment, reason=request.POST.get("skip_reason", "").replace("\x00", "").strip())
     if not swaps(request):
         return redirect("label", slug)
-    return show_next(request, assignment.item.project, announce="Skipped.")
+    return after(request, assignment.item.project, announce=_("Skipped."))
 
 
 @require_POST
-def draft(request: HttpRequest, slug: str, pk: int) -> JsonResponse:
+@own_page
+def draft(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Keep what is filled in so far and the lease alive; says whether the lease is still held."""
     assignment = access.own_assignment(access.signed_in(request), slug, pk)
     asked = asked_about(rubrics.questions_of(assignment.item.project), len(assignment.order))
     form = presenting.form_from(request.POST.dict(), asked, presenting.Shown(tuple(assignment.order)))
-    number = request.POST.get("number", "")
-    sent = {"form": form, "key": request.POST.get("key", "")[:64], "number": int(number) if number.isdecimal() else 0}
+    number = whole(request.POST.get("number", "")) or 0
+    sent = {"form": form, "key": request.POST.get("key", "")[:64], "number": number}
     saved = keep_draft(assignment, sent, seconds_of(request))
     held = assignment.state != Assignment.EXPIRED or queue.regain(assignment=assignment)
     if held and assignment.state == Assignment.LEASED:
@@ -272,5 +334,5 @@ def seconds_of(request: HttpRequest) -> float | None:
 
 def version_of(request: HttpRequest, name: str, newest: int) -> int:
     """The version that the page showed; the newest where it says none that there has been."""
-    shown = request.POST.get(name, "")
-    return int(shown) if shown.isdecimal() and 1 <= int(shown) <= newest else newest
+    shown = whole(request.POST.get(name, ""))
+    return shown if shown is not None and 1 <= shown <= newest else newest

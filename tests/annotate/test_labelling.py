@@ -102,6 +102,41 @@ def test_a_press_sent_twice_counts_once_and_shows_the_next_both_times(client, pr
     assert Annotation.objects.count() == 1
 
 
+def test_the_item_after_the_one_on_the_screen_is_fetched_ahead(client, project, item):
+    second, third = factories.item(project, "And 3 + 3?"), factories.item(project, "And 4 + 4?")
+    first, page = opened(client, project)
+    fetched = client.get(address(project, "label_ahead"), {"on": first.pk}, **HTMX)
+    ahead = Assignment.objects.get(item=second)
+    assert fetched["X-Ahead"] == str(ahead.pk)
+    assert "And 3 + 3?" in fetched.content.decode()
+    sent = send(client, project, first, page, ahead=str(ahead.pk))
+    assert sent["X-Ahead"] == str(Assignment.objects.get(item=third).pk)
+    assert "And 4 + 4?" in sent.content.decode()
+    assert "<b>1</b> today" in sent.content.decode()
+
+
+def test_where_nothing_comes_after_the_one_on_the_screen_the_counts_come_alone(client, project, item):
+    factories.item(project, "And 3 + 3?")
+    first, page = opened(client, project)
+    ahead = client.get(address(project, "label_ahead"), {"on": first.pk}, **HTMX)["X-Ahead"]
+    sent = send(client, project, first, page, ahead=ahead)
+    assert "X-Ahead" not in sent
+    assert "<b>1</b> today" in sent.content.decode()
+    assert 'id="reading"' not in sent.content.decode()
+    assert client.get(address(project, "label_ahead"), {"on": ahead}, **HTMX).status_code == 204
+
+
+def test_a_page_of_somebody_who_signed_out_sends_nothing_in_anothers_name(client, project, item, outsider):
+    assignment, page = opened(client, project)
+    theirs = {**HTMX, "HTTP_X_PLUMBLINE_USER": str(outsider.pk)}
+    for name in ("label_submit", "label_draft", "label_skip"):
+        url = address(project, name, assignment.pk)
+        assert client.post(url, {"answer-preference": "1"}, **theirs).status_code == 409
+    assert client.get(address(project, "label_ahead"), **theirs).status_code == 409
+    assignment.refresh_from_db()
+    assert (assignment.state, assignment.draft) == ("leased", {})
+
+
 def test_a_missing_answer_is_asked_for_and_nothing_is_lost(client, project, item):
     assignment, page = opened(client, project)
     response = send(

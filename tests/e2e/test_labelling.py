@@ -7,8 +7,9 @@ from django.urls import reverse
 from playwright.sync_api import Page, expect
 
 from annotate import tallies
-from annotate.models import Annotation, Assignment, Item
+from annotate.models import Annotation, Assignment, Item, Project, Question
 from tests import factories
+from tests.e2e.waiting import arrived, fetched_ahead
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -69,6 +70,7 @@ def test_from_the_list_of_projects_one_key_starts_and_all_else_is_keys_too(
     press(page, "4")
     page.keyboard.press("Enter")
     expect(page.locator("#waiting")).to_contain_text("All done")
+    arrived(page)
     first, second, third = Annotation.objects.order_by("pk")
     left, right = first.order
     assert first.answers["preference"] == {"choice": "ab"[left], "strength": 2}
@@ -96,7 +98,7 @@ def test_leaving_at_once_saves_what_was_just_pressed(bench: Page, project, live_
     press(bench, "7")
     bench.goto(live_server.url)  # before the draft was due
     for _ in range(100):
-        if Assignment.objects.get().draft:
+        if any(Assignment.objects.values_list("draft", flat=True)):
             break
         bench.wait_for_timeout(50)
     bench.goto(live_server.url + reverse("label", args=[project.slug]))
@@ -117,6 +119,7 @@ def test_undo_brings_the_last_one_back_and_changes_it(bench: Page):
     bench.keyboard.press("Enter")
     shows(bench, "What is 2 + 2?")
     expect(bench).to_have_url(re.compile(r"/label/$"))
+    arrived(bench)
     old, new = Annotation.objects.order_by("revision")
     assert new.replaces == old
     assert {old.answers["preference"]["choice"], new.answers["preference"]["choice"]} == {"a", "b"}
@@ -131,6 +134,7 @@ def test_skip_asks_why_without_leaving_the_keyboard(bench: Page):
     bench.keyboard.type("not my field")
     bench.keyboard.press("Enter")
     shows(bench, "What is 2 + 2?")
+    arrived(bench)
     assert Assignment.objects.get(state="skipped").skip_reason == "not my field"
 
 
@@ -152,31 +156,137 @@ def test_ratings_move_by_arrow_and_come_off_again(bench: Page, project):
     expect(chosen(bench, "answer-helpful-0")).to_have_count(0)
 
 
-def test_a_lost_network_loses_nothing_and_sends_once(bench: Page, context):
-    context.set_offline(True)
+def test_the_next_item_is_there_before_the_answer_has_arrived(bench: Page):
+    fetched_ahead(bench)
+    held = []
+    bench.route("**/submit/", lambda route: held.append(route))
     press(bench, "2")
-    expect(bench.locator("#saved")).to_contain_text("not saved")
-    bench.keyboard.press("Enter")
-    expect(bench.locator("#toast")).to_contain_text("The network is away")
-    expect(chosen(bench, "answer-preference")).to_have_value("2")
-    context.set_offline(False)
     bench.keyboard.press("Enter")
     shows(bench, "What is 2 + 2?")
+    assert not Annotation.objects.exists()
+    held[0].continue_()
+    arrived(bench)
     assert Annotation.objects.count() == 1
+    expect(bench.locator(".strip")).to_contain_text("1 today")
+
+
+def test_without_a_network_one_goes_on_and_each_answer_arrives_once(bench: Page, context):
+    fetched_ahead(bench)
+    context.set_offline(True)
+    press(bench, "2")
+    expect(bench.locator("#saved")).to_have_text("kept in this browser, not on the server yet")
+    bench.keyboard.press("Enter")
+    shows(bench, "What is 2 + 2?")
+    expect(bench.locator("#toast")).to_contain_text("The network is away")
+    expect(bench.locator("#saved")).to_have_text("kept in this browser, not sent yet (1 answer waiting)")
+    press(bench, "6")
+    bench.keyboard.press("Enter")
+    bench.set_viewport_size({"width": 360, "height": 640})
+    assert bench.evaluate("document.documentElement.scrollWidth") <= 360
+    expect(bench.locator("#reading")).to_contain_text("Waiting for the network")
+    expect(bench.locator("#saved")).to_contain_text("(2 answers waiting)")
+    assert not Annotation.objects.exists()
+    context.set_offline(False)
+    shows(bench, "What is 3 + 3?")
+    arrived(bench)
+    first, second = Annotation.objects.order_by("pk")
+    assert (first.item.title, second.item.title) == ("What is 1 + 1?", "What is 2 + 2?")
+    expect(bench.locator(".strip")).to_contain_text("2 today")
+
+
+def test_closed_without_a_network_the_answer_and_the_draft_are_there_on_return(
+    bench: Page, context, project, live_server
+):
+    fetched_ahead(bench)
+    context.set_offline(True)
+    press(bench, "2")
+    bench.keyboard.press("Enter")
+    shows(bench, "What is 2 + 2?")
+    press(bench, "5")
+    bench.keyboard.press("c")
+    bench.keyboard.type("half a thou")
+    bench.close()
+    context.set_offline(False)
+    page = context.new_page()
+    page.goto(live_server.url + reverse("label", args=[project.slug]))
+    shows(page, "What is 2 + 2?")
+    arrived(page)
+    assert Annotation.objects.get().item.title == "What is 1 + 1?"
+    expect(chosen(page, "answer-preference")).to_have_value("5")
+    expect(page.locator("[name=reason]")).to_have_value("half a thou")
+    expect(page.locator("#saved")).to_contain_text("saved")
+
+
+def test_an_answer_that_the_server_cannot_take_comes_back_as_it_was(bench: Page, project):
+    fetched_ahead(bench)
+    press(bench, "2")
+    Question.objects.filter(name="preference").update(config={"points": 7, "tie": True, "both_bad": True})
+    Question.objects.filter(name="helpful").update(required=True)
+    Project.objects.update(rubric_version=2)  # the rubric changed while the item was on the screen
+    bench.keyboard.press("c")
+    bench.keyboard.type("because")
+    bench.keyboard.press("Enter")
+    expect(bench.locator("#problem")).to_contain_text("“Helpful” still needs a rating for A and B.")
+    shows_prompt = bench.locator(".turn").last
+    expect(shows_prompt).to_contain_text("What is 1 + 1?")
+    expect(chosen(bench, "answer-preference")).to_have_value("2")
+    expect(bench.locator("[name=reason]")).to_have_value("because")
+    bench.keyboard.press("Escape")
+    press(bench, "ry")
+    bench.keyboard.press("Enter")
+    shows(bench, "What is 2 + 2?")
+    arrived(bench)
+    assert Annotation.objects.get().reason == "because"
+
+
+def test_a_second_tab_holds_the_same_two_items(bench: Page, context, project, live_server):
+    fetched_ahead(bench)
+    other = context.new_page()
+    other.goto(live_server.url + reverse("label", args=[project.slug]))
+    shows(other, "What is 1 + 1?")
+    fetched_ahead(other)
+    assert Assignment.objects.filter(state="leased").count() == 2
+    press(bench, "1")
+    bench.keyboard.press("Enter")
+    shows(bench, "What is 2 + 2?")
+    arrived(bench)
+    other.reload()
+    shows(other, "What is 2 + 2?")
+    assert Assignment.objects.filter(state="leased").count() == 2
 
 
 def test_signed_out_meanwhile_one_signs_in_elsewhere_and_goes_on(bench: Page, context, signed_in, annotator):
+    fetched_ahead(bench)
     press(bench, "5")
     context.clear_cookies(name="sessionid")
     bench.keyboard.press("Enter")
-    expect(bench.locator("#toast")).to_contain_text("signed out")
-    expect(chosen(bench, "answer-preference")).to_have_value("5")
-    signed_in(annotator)
-    token = bench.context.new_page()
-    token.goto(bench.url)  # any page: it brings the cookie that forms are checked with
-    bench.keyboard.press("Enter")
     shows(bench, "What is 2 + 2?")
+    expect(bench.locator("#toast")).to_contain_text("signed out")
+    expect(bench.locator("#saved")).to_contain_text("(1 answer waiting)")
+    signed_in(annotator)
+    arrived(bench)
     assert Annotation.objects.count() == 1
+
+
+def test_nobody_else_in_the_same_browser_sees_or_sends_it(
+    bench: Page, context, signed_in, annotator, second_annotator, project, live_server
+):
+    fetched_ahead(bench)
+    context.set_offline(True)
+    press(bench, "5")
+    bench.keyboard.press("Enter")
+    expect(bench.locator("#saved")).to_contain_text("(1 answer waiting)")
+    signed_in(second_annotator)
+    context.set_offline(False)
+    expect(bench.locator("#toast")).to_contain_text("Somebody else is signed in")
+    other = context.new_page()
+    other.goto(live_server.url + reverse("label", args=[project.slug]))
+    shows(other, "What is 3 + 3?")
+    expect(other.locator("#saved")).not_to_contain_text("waiting")
+    assert not Annotation.objects.exists()
+    signed_in(annotator)
+    arrived(bench)
+    assert Annotation.objects.get().rater.user == annotator
 
 
 def test_panels_open_and_close_by_key(bench: Page):

@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 from annotate import preferences
 from annotate.models import Annotation, Assignment, Flag, Item
 from tests import factories
+from tests.e2e.waiting import arrived
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -72,6 +73,7 @@ def test_a_key_of_one_s_own_is_chosen_by_pressing_it_and_used_for_labelling(benc
     bench.keyboard.press("-")
     bench.keyboard.press("Enter")
     expect(bench.locator(".turn").last).to_contain_text("Item 2?")
+    arrived(bench)
     made = Annotation.objects.get()
     assert made.answers["preference"] == {"choice": "ab"[made.order[0]], "strength": 3}
 
@@ -101,6 +103,7 @@ def test_a_skip_takes_two_keys(bench: Page):
     bench.keyboard.press("x")
     bench.keyboard.press("2")
     expect(bench.locator(".turn").last).to_contain_text("Item 2?")
+    arrived(bench)
     assert Assignment.objects.get(state="skipped").skip_reason == "not my field"
 
 
@@ -234,6 +237,7 @@ def test_on_a_phone_the_letter_of_the_answer_that_is_read_stays_in_sight(bench: 
 
 def test_the_history_is_a_page_of_its_own_too(bench: Page, live_server, project):
     on_to(bench, "Item 2?")
+    arrived(bench)
     bench.goto(live_server.url + reverse("label_history", args=[project.slug]))
     bench.get_by_role("link", name=re.compile("Item 1")).click()
     expect(bench.locator(".turn").last).to_contain_text("Item 1?")

@@ -1,19 +1,22 @@
 // The item on the screen: what is known of it, the time spent on it, and the signs of life that keep its lease.
 import { focusMissing, open } from "./answers.js";
-import { DEBOUNCE, later, save, showSaved } from "./drafts.js";
+import { DEBOUNCE, later, restore, save, showSaved } from "./drafts.js";
 import { arrive } from "./reading.js";
 import { $, bench } from "./state.js";
 
 const IDLE = 60;       // seconds without a sign of life after which time is no longer counted
 const HEARTBEAT = 60;  // seconds after which a page in use tells the server that it still holds its item
 
-export function begin() {
+// `said` is announced before what the item itself has to say: “Kept.”
+export function begin(said = "") {
   stop();
   const form = $("#answer");
   bench.page = form && {
-    form, seconds: Number(form.dataset.seconds) || 0, number: 0, dirty: false, sending: false, submitting: false,
+    form, assignment: form.dataset.assignment, again: "again" in form.dataset,
+    seconds: Number(form.dataset.seconds) || 0, number: 0, dirty: false, sending: false, submitting: false,
     savedAt: null, state: "", timer: null, active: Date.now(), told: Date.now(), chosen: {},
   };
+  restore();  // before the controls are read: what stands in them is what they show
   if (form) open(form);
   arrive();
   const region = $("#reading");
@@ -22,7 +25,7 @@ export function begin() {
   else ($("#start") || region).focus({ preventScroll: true });
   region.scrollTop = 0;
   window.scrollTo(0, 0);
-  if (region.dataset.announce) $("#announcer").textContent = region.dataset.announce.trim();
+  if (region.dataset.announce) $("#announcer").textContent = [said, region.dataset.announce.trim()].filter(Boolean).join(" ");
   showSaved();
 }
 
@@ -36,7 +39,7 @@ export function alive() {
 }
 
 export function tick() {
-  if (!bench.page) return;
+  if (!bench.page) return showSaved();
   const now = Date.now();
   if (document.visibilityState === "visible" && now - bench.page.active < IDLE * 1000) bench.page.seconds += 1;
   const inUse = bench.page.active > bench.page.told;
@@ -44,9 +47,7 @@ export function tick() {
   showSaved();
 }
 
-// A submit that did not arrive: the item is still here, and its draft is saved again.
+// What was asked for did not come: the item is still here, and its draft is saved again.
 export function release() {
-  if (!bench.page) return;
-  bench.page.submitting = false;
-  if (bench.page.dirty) later(DEBOUNCE);
+  if (bench.page && bench.page.dirty) later(DEBOUNCE);
 }

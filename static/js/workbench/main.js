@@ -1,9 +1,11 @@
 // The workbench: what happens on the page, and which part of it answers. The server keeps everything; these scripts
 // only hurry it along.
 import { askSkip, clearProblem, complete, explain, filled, mark, stepBy, toggled } from "./answers.js";
-import { changed, saveBeforeLeaving } from "./drafts.js";
+import { changed, saveBeforeLeaving, showSaved } from "./drafts.js";
 import { alive, begin, release, tick } from "./item.js";
 import { pressed } from "./keys.js";
+import { fetchAhead, flush, send, takeUp } from "./network.js";
+import { answers, forgetOld } from "./store.js";
 import { $, WORDS, bench, main, token } from "./state.js";
 
 document.addEventListener("keydown", pressed);
@@ -37,14 +39,12 @@ document.body.addEventListener("htmx:configRequest", (event) => {
   event.detail.headers["x-csrftoken"] = token();
   if (event.detail.verb === "post") event.detail.parameters.csrfmiddlewaretoken = token();
 });
-main.addEventListener("htmx:beforeRequest", (event) => {
-  if (!bench.page || event.target !== bench.page.form) return;
-  if (!complete()) return event.preventDefault();
-  bench.page.submitting = true;
-  clearTimeout(bench.page.timer);
-});
-main.addEventListener("htmx:configRequest", (event) => {
-  if (bench.page && event.target === bench.page.form) event.detail.parameters.seconds = bench.page.seconds.toFixed(1);
+main.addEventListener("submit", (event) => {
+  if (!bench.page || !event.target.matches("#answer, #skip")) return;
+  event.preventDefault();
+  if (bench.page.submitting) return;
+  if (event.target.id === "skip") send(event.target, event.submitter, WORDS.skipped);
+  else if (complete()) send(event.target, event.submitter, WORDS.kept);
 });
 main.addEventListener("htmx:beforeSwap", (event) => {
   if (!new URL(event.detail.xhr.responseURL).pathname.includes("/label/")) {
@@ -64,18 +64,32 @@ main.addEventListener("htmx:responseError", (event) => {
   event.stopPropagation();  // what 403 means here is said better than by the frame
   window.say(WORDS.signedOut);
 });
+main.addEventListener("htmx:confirm", (event) => {
+  // What follows from an answer, as bringing it back does, waits until it has arrived.
+  if (event.detail.target !== main || !answers().length) return;
+  event.preventDefault();
+  flush().then(() => { if (!answers().length) event.detail.issueRequest(true); });
+});
 main.addEventListener("htmx:beforeRequest", (event) => {
   // Whatever takes the item off the screen: what is not saved yet goes first.
-  if (event.detail.target === main && bench.page && event.target !== bench.page.form) saveBeforeLeaving();
+  if (event.detail.target === main && bench.page) saveBeforeLeaving();
 });
 main.addEventListener("htmx:afterSwap", (event) => {
   // Not when it settles: by then a quick hand is typing already, and moving the focus would scatter its words.
-  if (event.detail.target === main) begin();
+  if (event.detail.target !== main) return;
+  begin();
+  fetchAhead();
 });
 main.addEventListener("htmx:afterSettle", (event) => {
   if (event.detail.target !== main && $("#start") && !$("dialog[open]")) $("#start").focus();
 });
 document.body.addEventListener("workbench:say", (event) => window.say(event.detail.value));
 
+window.addEventListener("online", flush);
+window.addEventListener("storage", showSaved);
+
+forgetOld();
 setInterval(tick, 1000);
 begin();
+takeUp();
+fetchAhead();

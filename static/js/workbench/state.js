@@ -1,18 +1,31 @@
 // What the workbench's scripts share: the item on the screen, how to find things on it, and what is said about it.
 export const $ = (selector, root = document) => root.querySelector(selector);
 export const main = $("#main");
-export const bench = { page: null };  // the item on the screen; null while there is none
+// The item on the screen, the one fetched ahead ({ assignment, html }), both null while there is none; whether the
+// page waits for the network; and when the server last kept the leases alive (milliseconds).
+export const bench = { page: null, ahead: null, away: false, heard: Date.now() };
+
+// The words stand in the page (templates/annotate/_words.html), where they are translated.
+const said = $("#words").dataset;
+const filled = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+const counted = (one, other, n) => filled(n === 1 ? one : other, { n });
 
 export const WORDS = {
-  saving: "saving…", now: "saved just now", seconds: (n) => `saved ${n} s ago`, minutes: (n) => `saved ${n} min ago`,
-  unsaved: "not saved, trying again", signedOut: "You are signed out. Sign in in another tab, then go on here: nothing is lost.",
-  lost: "Your time with this item ran out and somebody else has it now. Finish it if you like: it is kept, but may not count.",
-  missing: (title) => `“${title}” still needs an answer.`,
-  nothing: "The network is away. Your answer stays here; press Enter to send it again.",
+  saving: said.saving, now: said.now, unsaved: said.unsaved, signedOut: said.signedOut, lost: said.lost,
+  nothing: said.nothing, kept: said.kept, skipped: said.skipped, somebodyElse: said.somebodyElse, refused: said.refused,
+  seconds: (n) => filled(said.seconds, { n }),
+  minutes: (n) => filled(said.minutes, { n }),
+  missing: (title) => filled(said.missing, { title }),
+  waiting: (n) => counted(said.waitingOne, said.waitingOther, n),
 };
 
 // Signing in again gives a new token; the cookie always has the one that is valid.
 export function token() {
   const found = document.cookie.match(/(?:^|; )csrftoken=([^;]+)/);
   return found ? decodeURIComponent(found[1]) : $("[name=csrfmiddlewaretoken]").value;
+}
+
+// The headers of everything the page sends by itself: whose it is, so that nothing goes out in another's name.
+export function headers() {
+  return { "HX-Request": "true", "X-CSRFToken": token(), "X-Plumbline-User": main.dataset.user };
 }
