@@ -1,183 +1,239 @@
-"""How far raters agree beyond chance: Krippendorff's alpha among people, and how often judges say what people say.
+"""How far raters agree beyond chance, for every kind of question. Pure: opinions in, plain data out.
 
-Alpha is 1 − observed / expected disagreement (Krippendorff, "Content Analysis", chapter 12), on an ordinal scale:
-second < tie < first for a preference, the scale's own order for a rating. `both_bad` has no place on that scale, and
-`unsure` and `unparsable` are not votes: all three are left out. A unit is an item, for ratings one response of it.
-Intervals are percentiles of a bootstrap over units with a fixed seed.
+An answer is broken into marks: one for a preference, one for each rated response, one for each pair of a ranking, one
+for each step. Krippendorff's alpha runs over the marks of each unit, on the scale that fits the kind: categories for a
+choice (nominal), second < tie < first for a preference and a ranked pair, bad < neutral < good for a step (ordinal),
+the numbers themselves for a rating (interval), as its label is their mean. `both_bad` has no place on second < tie <
+first, and `unsure` and `unparsable` are not votes: alpha leaves all three out, kappa only the last two.
+
+The judges' share is how much of a judge's vote fell on what people decided: a judge that says the same in both orders
+has 1 or 0, one that says people's choice in one order only has ½.
 """
 
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from itertools import combinations
+from statistics import fmean
+from typing import Any, NamedTuple
 
-import krippendorff
 import numpy as np
-from django.utils import timezone
+from django.utils.translation import gettext as _
 
-from annotate.aggregation import current_opinions, main_first
-from annotate.deciding import Opinion, aggregate_preference, one_vote, said_about
-from annotate.models import Annotation, Change, Project, Question, Rater
+from annotate.deciding import (
+    HUMAN,
+    JUDGE,
+    SILENT,
+    Asked,
+    Opinion,
+    aggregate_preference,
+    choice_options,
+    one_vote,
+    said_about,
+    winner,
+)
+from annotate.statistics import spans
+from annotate.statistics.alpha import Level, alpha
+from annotate.statistics.intervals import interval_of, wilson
+from annotate.statistics.kappa import kappa
 
-PLACES = {"b": -1.0, "tie": 0.0, "a": 1.0}
-NEWEST = 50_000  # annotations looked at: what raters agree on now, at a bounded cost
-REST = 20  # a project's agreement is left alone for so many times as long as it took to compute
-WORK = 1_000_000  # units resampled in all
-
-Units = Sequence[Sequence[float]]
-Level = Literal["nominal", "ordinal", "interval", "ratio"]
-
-# --- The pure core --------------------------------------------------------------------------------------------
-
-
-def value_counts(units: Units) -> tuple[np.ndarray, np.ndarray]:
-    """The values in order, and how often each was given to each unit: shapes (values,) and (units, values)."""
-    domain = np.unique(np.concatenate([np.asarray(unit, dtype=float) for unit in units]))
-    counts = np.zeros((len(units), len(domain)), dtype=int)
-    for row, unit in enumerate(units):
-        np.add.at(counts[row], np.searchsorted(domain, unit), 1)
-    return domain, counts
+Opinions = Mapping[int, Sequence[Opinion]]
+Category = str | float
+PREFERENCE_PLACES: dict[Category, float] = {"b": -1.0, "tie": 0.0, "a": 1.0}
+STEP_PLACES: dict[Category, float] = {"bad": -1.0, "neutral": 0.0, "good": 1.0}
+LEVELS: dict[str, Level] = {
+    "preference": "ordinal",
+    "rating": "interval",
+    "ranking": "ordinal",
+    "step": "ordinal",
+    "choice": "nominal",
+}
+MOST_RATERS = 20  # in a matrix of pairs
 
 
-def alpha_of_counts(domain: np.ndarray, counts: np.ndarray, level: Level) -> float | None:
-    """Alpha from (units, values) counts; None where only one value was given, since chance then explains all."""
-    used = counts[counts.sum(axis=1) > 1].sum(axis=0) > 0
-    if used.sum() < 2:
-        return None
-    return float(krippendorff.alpha(value_counts=counts, value_domain=domain, level_of_measurement=level))
+class Mark(NamedTuple):
+    """What one person said of one unit: a part of an item, as "" for all of it or "1" for its second response."""
+
+    item: int
+    part: str
+    rater: int
+    category: Category
+    at: datetime | None
 
 
-def alpha(units: Units, level: Level = "ordinal") -> dict[str, Any]:
-    """Alpha of what raters gave to each unit, with a 95% interval and the number of units that two rated.
+def parts_of(question: Asked, answer: Any) -> dict[str, Category]:
+    """One answer as part → category; silence has no parts."""
+    match question.kind:
+        case "preference":
+            return {} if answer["choice"] in SILENT else {"": answer["choice"]}
+        case "rating":
+            return {str(place): float(rating) for place, rating in enumerate(answer) if rating is not None}
+        case "ranking":
+            pairs = combinations(range(len(answer)), 2)
+            return {f"{i}-{j}": float(np.sign(answer[j] - answer[i])) for i, j in pairs}
+        case "step":
+            marked = ((f"{n}.{step}", mark) for n, marks in enumerate(answer) for step, mark in enumerate(marks))
+            return {part: mark for part, mark in marked if mark is not None}
+        case "choice" if question.config.get("multiple"):
+            options = choice_options(question.config, answer)
+            return {option: float(option in answer) for option in options}
+        case "choice":
+            return {"": answer[0]} if answer else {}
+    return {}
 
-    `units` holds for each unit the values that it was given, in any order; units with one value are left out.
-    """
-    rated_twice = [unit for unit in units if len(unit) > 1]
-    result = {"alpha": None, "low": None, "high": None, "units": len(rated_twice), "level": level}
-    if not rated_twice:
-        return result
-    domain, counts = value_counts(rated_twice)
-    low, high = bootstrap(counts, lambda chosen: alpha_of_counts(domain, chosen, level))
-    return {**result, "alpha": alpha_of_counts(domain, counts, level), "low": low, "high": high}
+
+def marks_of(question: Asked, opinions: Opinions) -> list[Mark]:
+    """Every mark that people made on one question; of somebody who answered in two orders the first."""
+    marks = []
+    for item, said in opinions.items():
+        done = set()
+        for opinion in said:
+            answer = opinion.answers.get(question.name)
+            if answer is None or opinion.kind != HUMAN or opinion.rater in done:
+                continue
+            done.add(opinion.rater)
+            for part, category in parts_of(question, answer).items():
+                marks.append(Mark(item, part, opinion.rater, category, opinion.at))
+    return marks
+
+
+def places_of(question: Asked, marks: Iterable[Mark]) -> dict[Category, float]:
+    """Category → where it stands on the question's scale; a category that is not named here has no place."""
+    if question.kind == "preference":
+        return PREFERENCE_PLACES
+    if question.kind == "step":
+        return STEP_PLACES
+    categories = {mark.category for mark in marks}
+    if question.kind == "choice" and not question.config.get("multiple"):
+        return {category: float(place) for place, category in enumerate(sorted(categories, key=str))}
+    return {category: float(category) for category in categories}
+
+
+def units_of(marks: Iterable[Mark], places: Mapping[Category, float]) -> list[list[float]]:
+    """The marks of each unit as places on the scale."""
+    units: dict[tuple[int, str], list[float]] = defaultdict(list)
+    for mark in marks:
+        if mark.category in places:
+            units[mark.item, mark.part].append(places[mark.category])
+    return list(units.values())
+
+
+def alpha_of(question: Asked, marks: Sequence[Mark]) -> dict[str, Any]:
+    """Alpha with its interval, units and level; for spans the mean agreement of pairs instead (`spans_agreement`)."""
+    return alpha(units_of(marks, places_of(question, marks)), LEVELS.get(question.kind, "nominal"))
+
+
+def spans_agreement(name: str, opinions: Opinions) -> dict[str, Any]:
+    """Mean pairwise F1 on characters over items that two people marked, with its interval."""
+    found = []
+    for said in opinions.values():
+        marked = [orders[0] for orders in said_about(name, said)[HUMAN].values()]
+        if (agreed := spans.agreement(marked)) is not None:
+            found.append(agreed)
+    share = mean_share(found)
+    return {"alpha": share["share"], "low": share["low"], "high": share["high"], "units": len(found), "level": "F1"}
 
 
 def mean_share(shares: Sequence[float]) -> dict[str, Any]:
     """The mean of shares, one for each item, with a 95% interval."""
     if not shares:
         return {"share": None, "low": None, "high": None, "items": 0}
-    values = np.asarray(shares, dtype=float)
-    low, high = bootstrap(values, lambda chosen: float(chosen.mean()))
-    return {"share": float(values.mean()), "low": low, "high": high, "items": len(values)}
+    values, repeats = np.unique(np.asarray(shares, dtype=float), return_counts=True)
+    between = interval_of(repeats, lambda drawn: drawn @ values / len(shares))
+    if len(values) == 1:  # a bootstrap of what is always the same knows no doubt
+        between = wilson(sum(shares), len(shares))
+    return {"share": fmean(shares), "low": between[0], "high": between[1], "items": len(shares)}
 
 
-def bootstrap(
-    rows: np.ndarray, statistic: Callable[[np.ndarray], float | None], seed: int = 17
-) -> tuple[float | None, float | None]:
-    """The 2.5th and 97.5th percentile of the statistic over resampled rows; None where it is never defined."""
-    generator = np.random.default_rng(seed)
-    times = min(1000, max(100, WORK // len(rows)))
-    drawn = (statistic(rows[generator.integers(0, len(rows), len(rows))]) for _ in range(times))
-    known = [value for value in drawn if value is not None]
-    if not known:
-        return None, None
-    low, high = np.percentile(known, [2.5, 97.5])
-    return float(low), float(high)
+def in_words(value: float | None, low: float | None) -> str:
+    """What an alpha says, by Krippendorff's own thresholds of .8 and .667; the interval's low end decides."""
+    if value is None or low is None:
+        return _("Nothing can be said yet: alpha needs units that two people answered, with more than one answer.")
+    if low >= 0.8:
+        return _("Reliable: people read the guidelines alike, and a label hardly depends on who gave it.")
+    if low >= 0.667:
+        return _("Good enough for tentative conclusions; look at where people differ before training on it.")
+    if value >= 0.667:
+        return _("Perhaps good enough, but too few units to be sure: the interval reaches below 0.667.")
+    if value > 0.2:
+        return _("Weak: many labels depend on who gave them. Sharpen the guidelines, or raise the overlap.")
+    return _("Hardly better than chance: the question means different things to different people.")
 
 
-def preference_units(name: str, opinions: Mapping[int, Sequence[Opinion]]) -> list[list[float]]:
-    """For each item, where people placed it on second < tie < first."""
-    units = []
-    for said in opinions.values():
-        people = said_about(name, said)[Rater.HUMAN]
-        units.append([PLACES[given[0]["choice"]] for given in people.values() if given[0]["choice"] in PLACES])
-    return units
+# --- Pairs of raters ------------------------------------------------------------------------------------------
 
 
-def rating_units(name: str, opinions: Mapping[int, Sequence[Opinion]]) -> list[list[float]]:
-    """For each response of each item, how people rated it."""
-    units: list[list[float]] = []
-    for said in opinions.values():
-        given = [answers[0] for answers in said_about(name, said)[Rater.HUMAN].values()]
-        units += [[rating for rating in column if rating is not None] for column in zip(*given, strict=True)]
-    return units
+def kappas(question: Asked, marks: Sequence[Mark]) -> dict[str, Any]:
+    """Cohen's kappa of each pair among the raters with most marks: {"raters": ids, "cells": {"3 7": {…}}}.
 
-
-def judge_shares(
-    question: Question, opinions: Mapping[int, Sequence[Opinion]]
-) -> tuple[list[float], dict[int, list[float]]]:
-    """How much of each judge's vote fell on what people decided: per item, and per judge and item.
-
-    A judge that says the same in both orders has 1 or 0; one that says people's choice in one order only has ½.
+    Quadratic weights for ratings, whose distances mean something; else plain categories.
     """
-    of_items: list[float] = []
+    most = [rater for rater, _times in Counter(mark.rater for mark in marks).most_common(MOST_RATERS)]
+    categories = sorted({mark.category for mark in marks}, key=lambda value: (isinstance(value, str), value))
+    place = {category: number for number, category in enumerate(categories)}
+    tables = joint_tables((mark for mark in marks if mark.rater in set(most)), place)
+    cells = {
+        f"{one} {other}": kappa(table, ordered=question.kind == "rating") for (one, other), table in tables.items()
+    }
+    return {"raters": most, "cells": cells}
+
+
+def joint_tables(marks: Iterable[Mark], place: Mapping[Category, int]) -> dict[tuple[int, int], np.ndarray]:
+    """(rater, rater) with the lower id first → how often they marked a unit as what together."""
+    units: dict[tuple[int, str], list[tuple[int, int]]] = defaultdict(list)
+    for mark in marks:
+        units[mark.item, mark.part].append((mark.rater, place[mark.category]))
+    tables: dict[tuple[int, int], np.ndarray] = defaultdict(lambda: np.zeros((len(place), len(place))))
+    for said in units.values():
+        for (one, first), (other, second) in combinations(sorted(said), 2):
+            tables[one, other][first, second] += 1
+    return tables
+
+
+# --- Judges ---------------------------------------------------------------------------------------------------
+
+
+def decided_by_people(question: Asked, said: Sequence[Opinion]) -> str | None:
+    people = [opinion for opinion in said if opinion.kind == HUMAN]
+    decided = aggregate_preference(question.name, question.config, people)
+    return decided.value if decided else None
+
+
+def judge_votes(question: Asked, opinions: Opinions) -> dict[int, tuple[str, dict[int, dict[str, float]]]]:
+    """Item → what people decided and each judge's vote, of a preference that both spoke about."""
+    found = {}
+    for item, said in opinions.items():
+        given = said_about(question.name, said)[JUDGE]
+        votes = {judge: vote for judge, answers in given.items() if (vote := one_vote(answers))}
+        decided = decided_by_people(question, said) if votes else None
+        if decided is not None:
+            found[item] = decided, votes
+    return found
+
+
+def judge_shares(question: Asked, opinions: Opinions) -> tuple[dict[int, float], dict[int, list[float]]]:
+    """How much of the judges' votes fell on what people decided: item → mean share, judge → shares."""
+    of_items: dict[int, float] = {}
     of_judges: dict[int, list[float]] = defaultdict(list)
-    for said in opinions.values():
-        people = [opinion for opinion in said if opinion.kind == Rater.HUMAN]
-        decided = aggregate_preference(question.name, question.config, people)
-        judges = said_about(question.name, said)[Rater.JUDGE]
-        votes = {judge: vote for judge, given in judges.items() if (vote := one_vote(given))}
-        if decided is None or not votes:
-            continue
-        shares = {judge: vote.get(decided.value, 0.0) for judge, vote in votes.items()}
-        of_items.append(sum(shares.values()) / len(shares))
+    for item, (decided, votes) in judge_votes(question, opinions).items():
+        shares = {judge: vote.get(decided, 0.0) for judge, vote in votes.items()}
+        of_items[item] = fmean(shares.values())
         for judge, share in shares.items():
             of_judges[judge].append(share)
     return of_items, of_judges
 
 
-# --- Kept on the project --------------------------------------------------------------------------------------
-
-
-def refresh(project: Project) -> bool:
-    """Compute the project's agreement anew if anything was said since, and enough time has passed for its cost."""
-    kept = project.agreement
-    newest = newest_change(project)
-    rested = time.time() - kept.get("computed", 0) >= REST * kept.get("seconds", 0)
-    if newest == kept.get("change", 0) or not rested:
-        return False
-    began = time.time()
-    result = measure(project)
-    result |= {"at": timezone.now().isoformat(), "change": newest, "computed": began, "seconds": time.time() - began}
-    Project.objects.filter(pk=project.pk).update(agreement=result)
-    project.agreement = result
-    return True
-
-
-MEASURED = (Question.PREFERENCE, Question.RATING)
-
-
-def newest_change(project: Project) -> int:
-    """The id of the newest Change, 0 for none; one index lookup for each kind."""
-    newest = 0
-    for kind, _words in Change.KINDS:
-        of_kind = Change.objects.filter(project=project, kind=kind).order_by("-id")
-        newest = max(newest, of_kind.values_list("id", flat=True).first() or 0)
-    return newest
-
-
-def measure(project: Project) -> dict[str, Any]:
-    """Alpha for every question, the first one's also at the top, and how often judges say what people say."""
-    opinions = read_opinions(project)
-    asked = main_first(project.questions.filter(kind__in=MEASURED))
-    questions = {}
-    for question in asked:
-        is_preference = question.kind == Question.PREFERENCE
-        units = (preference_units if is_preference else rating_units)(question.name, opinions)
-        questions[question.name] = {"title": question.title, **alpha(units)}
-    first = next(iter(questions.values()), {})
-    summary = {key: first.get(key) for key in ("alpha", "low", "high", "units")}
-    return {**summary, "questions": questions, **judges_against_people(asked, opinions)}
-
-
-def judges_against_people(asked: Iterable[Question], opinions: Mapping[int, Sequence[Opinion]]) -> dict[str, Any]:
-    """`judge`: all judges together; `judges`: each by name, the one with most items first."""
-    question = next((question for question in asked if question.kind == Question.PREFERENCE), None)
-    of_items, of_judges = judge_shares(question, opinions) if question else ([], {})
-    names = dict(Rater.objects.filter(pk__in=of_judges).values_list("pk", "name"))
-    rows = [{"name": names[judge], **mean_share(shares)} for judge, shares in of_judges.items()]
-    return {"judge": mean_share(of_items), "judges": sorted(rows, key=lambda row: (-row["items"], row["name"]))}
-
-
-def read_opinions(project: Project) -> Mapping[int, list[Opinion]]:
-    """Item → the current counted opinions on it, from the project's newest annotations."""
-    return current_opinions(Annotation.objects.filter(rater__project=project).order_by("-pk")[:NEWEST])
+def judge_kappas(question: Asked, opinions: Opinions) -> dict[int, dict[str, Any]]:
+    """Judge → Cohen's kappa with what people decided; a judge that differs between orders says tie."""
+    pairs: dict[int, list[tuple[str, str]]] = defaultdict(list)
+    for decided, votes in judge_votes(question, opinions).values():
+        for judge, vote in votes.items():
+            pairs[judge].append((decided, winner(vote)))
+    found = {}
+    for judge, said in pairs.items():
+        place = {option: number for number, option in enumerate(sorted({option for pair in said for option in pair}))}
+        table = np.zeros((len(place), len(place)))
+        for decided, option in said:
+            table[place[decided], place[option]] += 1
+        found[judge] = kappa(table)
+    return found

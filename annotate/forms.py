@@ -5,6 +5,7 @@ from typing import Any
 from django import forms
 from django.contrib.auth import password_validation
 from django.utils.text import slugify
+from django.utils.translation import gettext_lazy as _
 
 from annotate import pools, questions
 from annotate.models import Flag, Invitation, Membership, Pool, Project, Question, User
@@ -242,3 +243,27 @@ class ResolutionForm(forms.Form):
     """What the annotator who reported a problem is told."""
 
     resolution = forms.CharField(max_length=1000)
+
+
+class AgreementFilter(forms.Form):
+    """Which question the agreement page shows, and cut by what. What cannot be read counts as not asked for."""
+
+    CUTS = [
+        ("tag", _("by tag")),
+        ("models", _("by pair of models")),
+        ("annotator", _("by annotator")),
+        ("week", _("by week")),
+    ]
+    question = forms.ChoiceField(required=False)
+    by = forms.ChoiceField(required=False, choices=CUTS)
+
+    def __init__(self, *args: Any, asked: list[tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["question"].choices = asked  # type: ignore[attr-defined]
+
+    def chosen(self) -> tuple[str, str]:
+        """The question's name ("" where there is none) and the cut."""
+        self.is_valid()
+        asked = self.fields["question"].choices  # type: ignore[attr-defined]
+        first = asked[0][0] if asked else ""
+        return self.cleaned_data.get("question") or first, self.cleaned_data.get("by") or "tag"

@@ -9,7 +9,7 @@ from annotate import access, queries
 
 # url name, words, roles, and the start of the url names that count as being there
 PROJECT_PAGES = [
-    ("project", "Project", access.REVIEWERS, ("project", "guidelines", "questions")),
+    ("project", "Project", access.REVIEWERS, ("project", "guidelines", "questions", "agreement")),
     ("label", "Label", access.ANY, ("label",)),
     ("items", "Items", access.REVIEWERS, ("item",)),
     ("flags", gettext_lazy("Flags"), access.REVIEWERS, ("flag",)),

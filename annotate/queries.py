@@ -5,7 +5,18 @@ from typing import Any
 from django.db.models import QuerySet
 
 from annotate import tallies
-from annotate.models import Annotation, Flag, Import, Item, Membership, Project, User
+from annotate.models import (
+    Annotation,
+    Flag,
+    Import,
+    Item,
+    Measurement,
+    Membership,
+    Project,
+    Question,
+    RaterSkill,
+    User,
+)
 
 PAGE = 50  # items on a page of a list
 
@@ -88,3 +99,20 @@ def flags_of(project: Project, most: int = 100) -> dict[str, list[Flag]]:
         "waiting": list(waiting.order_by("created_at")[:most]),
         "answered": list(answered.order_by("-resolved_at")[:20]),
     }
+
+
+def agreement_report(project: Project) -> dict[str, Any]:
+    """The worker's last report on agreement; empty before the first."""
+    found = Measurement.objects.filter(project=project).values_list("report", flat=True).first()
+    return found or {}
+
+
+def rater_skills(question: Question) -> list[RaterSkill]:
+    """What the fit in force knows of each rater on one question: people first, those with most votes first."""
+    found = RaterSkill.objects.filter(question=question).select_related("rater")
+    return list(found.order_by("rater__kind", "-n", "rater__name"))
+
+
+def question_with_fit(project: Project, name: str) -> Question | None:
+    """One question of a project, together with the fit of its raters."""
+    return Question.objects.filter(project=project, name=name).select_related("fit").first()

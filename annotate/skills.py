@@ -192,15 +192,25 @@ def relabel(project: Project, measurement: Measurement) -> None:
         )
 
 
-def advice(project: Project, fit: Fit | None) -> str:
-    """In words, what weighs the votes on a question now, and why it is not what the project asks for."""
-    wanted = WORDS.get(project.aggregation_method)
-    if wanted is None:
+def advice(project: Project, question: Question) -> str:
+    """In words, what weighs the answers to a question now, and why it is not what the project asks for."""
+    fit, wanted = aggregation.fit_of(question), WORDS.get(project.aggregation_method)
+    if wanted is None or empty(question) is None:
         return _("Every vote counts the same.")
     if fit is None:
         return _("%(method)s is chosen; until the worker has fitted it, the majority stands.") % {"method": wanted}
     if fit.method in aggregation.WEIGHING:
-        return _("Weighed by fit %(version)d, of %(votes)s votes.") % {"version": fit.version, "votes": fit.votes}
+        if question.kind == "rating":
+            return _("People's leanings are taken away by fit %(version)d, of %(votes)s ratings.") % {
+                "version": fit.version,
+                "votes": f"{fit.votes:,}",
+            }
+        return _("Weighed by fit %(version)d, of %(votes)s votes.") % {
+            "version": fit.version,
+            "votes": f"{fit.votes:,}",
+        }
+    if question.kind == "rating":
+        return _("Means stand as they are: no leaning of a person could be told from what they rated.")
     return _(
         "%(method)s needs %(items)d items with two people's votes and two people with %(votes)d votes each. There are "
         "%(have)d such items and %(raters)d such people, so the majority stands."

@@ -5,7 +5,7 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
-from annotate import agreement, queue, skills
+from annotate import measuring, queue, skills
 from annotate.importing import jobs
 from annotate.models import Project
 
@@ -21,7 +21,7 @@ def return_expired_leases() -> int:
 @shared_task
 def refresh_agreement() -> int:
     """Compute agreement anew where something was said since; returns for how many projects."""
-    return sum(agreement.refresh(project) for project in Project.objects.exclude(state=Project.ARCHIVED))
+    return sum(measuring.refresh(project) for project in Project.objects.exclude(state=Project.ARCHIVED))
 
 
 @shared_task

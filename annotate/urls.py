@@ -5,6 +5,7 @@ from django.urls import path
 from annotate.views import (
     accounts,
     acts,
+    agreement,
     health,
     history,
     importing,
@@ -51,6 +52,7 @@ urlpatterns = [
     path("p/<slug:slug>/items/views/<int:pk>/delete/", items.view_delete, name="items_view_delete"),
     path("p/<slug:slug>/items/<int:pk>/", items.show, name="item"),
     path("p/<slug:slug>/items/<int:pk>/pool/", items.pool, name="item_pool"),
+    path("p/<slug:slug>/agreement/", agreement.show, name="agreement"),
     path("p/<slug:slug>/import/", importing.new, name="import_new"),
     path("p/<slug:slug>/import/<int:pk>/", importing.show, name="import"),
     path("p/<slug:slug>/import/<int:pk>/preview/", importing.preview, name="import_preview"),

@@ -78,6 +78,7 @@ PAGES = {
     "label_diff": Page(frozenset({ANNOTATOR}), thing="assignment"),
     "flags": Page(REVIEWERS, thing="slug"),
     "flag_resolve": Page(None, REVIEWERS, "flag"),
+    "agreement": Page(REVIEWERS, thing="slug"),
     "items": Page(REVIEWERS, thing="slug"),
     "items_count": Page(REVIEWERS, thing="slug"),
     "items_columns": Page(None, REVIEWERS, "slug"),

@@ -3,8 +3,9 @@
     α = 1 − D_o / D_e,   D = Σ_kl o_kl δ²(k, l) over the coincidences o of all pairs of values within units
 
 A unit with m values adds its pairs with weight 1 / (m − 1); units with one value are left out. δ² is 0 or 1 for
-categories (nominal), the squared difference (interval), or, for ranks, the squared number of values that lie between
-two, the ends counted half (ordinal). Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011).
+categories (nominal), the squared difference (interval), that over the squared sum (ratio), or, for ranks, the squared
+number of values that lie between two, the ends counted half (ordinal). Krippendorff, "Computing Krippendorff's
+Alpha-Reliability" (2011).
 
 Coincidences add up over units, and many units are alike: so the bootstrap draws patterns, not units.
 """
@@ -14,11 +15,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from annotate.statistics.intervals import RESAMPLES, percentile_interval, resampled
+from annotate.statistics.intervals import RESAMPLES, low_of_unanimous, percentile_interval, resampled
 from annotate.statistics.votes import Floats, Integers
 
 Units = Sequence[Sequence[float]]
-Level = Literal["nominal", "ordinal", "interval"]
+Level = Literal["nominal", "ordinal", "interval", "ratio"]
 BLOCK = 5_000_000  # numbers in one product of the bootstrap: bounds its memory
 
 
@@ -45,8 +46,11 @@ def distances(totals: Floats, domain: Floats, level: Level) -> Floats:
     """δ² between values: (…, values, values), from how often each was given, `totals` (…, values)."""
     if level == "nominal":
         return np.broadcast_to(1.0 - np.eye(len(domain)), (*totals.shape, len(domain)))
-    if level == "interval":
+    if level in ("interval", "ratio"):
         squared = (domain[:, None] - domain[None, :]) ** 2
+        if level == "ratio":
+            together = domain[:, None] + domain[None, :]
+            squared = squared / np.where(together == 0, 1.0, together) ** 2
         return np.broadcast_to(squared, (*totals.shape, len(domain)))
     middles = np.cumsum(totals, axis=-1) - totals / 2  # values below, and half of those alike
     return (middles[..., :, None] - middles[..., None, :]) ** 2
@@ -76,6 +80,8 @@ def alpha(units: Units, level: Level = "ordinal") -> dict[str, Any]:
     domain, kinds, repeats = patterns(twice)
     each = coincidences(kinds)
     value = float(alpha_of(np.tensordot(repeats, each, axes=1), domain, level))
+    if np.isclose(value, 1.0):
+        return {**result, "alpha": 1.0, "low": low_of_unanimous(len(twice)), "high": 1.0}
     low, high = percentile_interval(alpha_bootstrap(each, repeats, domain, level))
     return {**result, "alpha": value if np.isfinite(value) else None, "low": low, "high": high}
 

@@ -40,6 +40,16 @@ def percentile_interval(values: Floats) -> tuple[float | None, float | None]:
     return float(low), float(high)
 
 
+def low_of_unanimous(n: int) -> float:
+    """The low end of a chance-corrected agreement where all n units agree: 0.05^(1/n).
+
+    A bootstrap of units that all agree knows no doubt. But if chance alone had answered a share q of the units, the
+    agreement would be 1 − q, and n units would all agree by luck of the draw with (1 − q)^n: at q = 1 − 0.05^(1/n)
+    that is 5% (the reasoning of Hanley and Lippman-Hand, "If nothing goes wrong, is everything all right?", 1983).
+    """
+    return 0.05 ** (1 / n)
+
+
 def interval_of(
     repeats: Integers, statistic: Callable[[Integers], Floats], resamples: int = RESAMPLES
 ) -> tuple[float | None, float | None]:

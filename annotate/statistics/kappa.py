@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from annotate.statistics.intervals import interval_of, wilson
+from annotate.statistics.intervals import interval_of, low_of_unanimous, wilson
 from annotate.statistics.votes import Floats, Integers
 
 
@@ -47,6 +47,8 @@ def kappa(table: Floats, *, ordered: bool = False) -> dict[str, Any]:
     low, high = interval_of(
         flat, lambda drawn: kappa_of_tables(drawn.reshape(-1, options, options).astype(float), weights)
     )
+    if np.isclose(value, 1.0):
+        low = low_of_unanimous(n)
     same = float(np.trace(table))
     share_low, share_high = wilson(same, n)
     known = np.isfinite(value)

@@ -5,6 +5,7 @@ from typing import Any
 
 from django import template
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from annotate import rendering
@@ -29,6 +30,21 @@ def figure(value: float | None, digits: int = 2) -> str:
 def interval(low: float | None, high: float | None, digits: int = 1) -> str:
     """Two shares as an interval: 64.9 – 71.7%; nothing known → nothing."""
     return "" if low in UNKNOWN or high in UNKNOWN else f"{100 * low:.{digits}f} – {100 * high:.{digits}f}%"
+
+
+@register.simple_tag
+def interval_bar(value: float | None, low: float | None, high: float | None) -> SafeString:
+    """A value from 0 to 1 as a dot on a line that is as long as its interval; nothing known → nothing."""
+    if value in UNKNOWN or low in UNKNOWN or high in UNKNOWN:
+        return SafeString("")
+    left, right, middle = (200 * min(max(share, 0.0), 1.0) for share in (low, high, value))
+    return format_html(
+        '<svg class="interval" viewBox="-6 0 212 12" preserveAspectRatio="xMinYMid" role="img" aria-label="{}">'
+        '<line class="scale" x1="0" x2="200" y1="6" y2="6"/><line x1="{}" x2="{}" y1="6" y2="6"/>'
+        '<circle cx="{}" cy="6" r="4"/></svg>',
+        f"{value:.2f} ({low:.2f} – {high:.2f})",
+        *(f"{place:.1f}" for place in (left, right, middle)),
+    )
 
 
 @register.filter

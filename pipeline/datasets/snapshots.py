@@ -25,7 +25,7 @@ from django.db.models import Max
 from django.utils import timezone
 
 from annotate import audit
-from annotate.agreement import newest_change
+from annotate.measuring import newest_change
 from annotate.models import Project, Question, User
 from pipeline.datasets.card import write_card
 from pipeline.datasets.formats import FORMATS

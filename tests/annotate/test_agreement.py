@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from django.urls import reverse
 
-from annotate import agreement, tasks
+from annotate import measuring, tasks
 from annotate.agreement import alpha, judge_shares, mean_share
 from annotate.deciding import Opinion
 from annotate.models import Project, Rater
@@ -78,7 +78,7 @@ def test_a_judges_share_is_how_much_of_its_vote_fell_on_what_people_said(project
         4: [said(9, "judge", "a")],
     }
     of_items, of_judges = judge_shares(project.questions.get(name="preference"), opinions)
-    assert of_items == [1.0, 0.25]
+    assert of_items == {1: 1.0, 2: 0.25}
     assert of_judges == {9: [1.0, 0.5], 8: [0.0]}
     assert mean_share([1.0, 0.25])["share"] == 0.625
     assert mean_share([])["share"] is None
@@ -95,7 +95,7 @@ def test_a_project_keeps_its_agreement_and_shows_it(project, client, manager):
             answers = {"preference": {"choice": choice}, "helpful": [4, 2] if choice == "a" else [2, None]}
             rows.append(ImportedAnnotation(item.pk, rater, [0, 1], answers))
     record_imported(project=project, rows=rows)
-    assert agreement.refresh(project)
+    assert measuring.refresh(project)
     kept = Project.objects.get().agreement
     # both_bad has no place on the scale: three items are left, (1, 1), (-1, -1), (0, 1)
     assert kept["alpha"] == alpha([[1, 1], [-1, -1], [0, 1]])["alpha"]
@@ -112,7 +112,7 @@ def test_a_project_keeps_its_agreement_and_shows_it(project, client, manager):
 
 @pytest.mark.django_db
 def test_agreement_is_computed_again_only_after_a_change(project):
-    assert not agreement.refresh(project)
+    assert not measuring.refresh(project)
     item = factories.item(project)
     judge = factories.rater(project, "j", Rater.JUDGE)
     record_judgment(item=item, rater=judge, order=[0, 1], answers={"preference": {"choice": "a"}})

@@ -57,3 +57,10 @@ def test_wilson():
     assert wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
     assert wilson(0, 0) == (0.0, 1.0)
     assert wilson(10, 10)[1] == pytest.approx(1.0)
+
+
+def test_where_all_agree_there_is_still_doubt():
+    few, many = alpha([[1, 1], [2, 2], [1, 1]]), alpha([[1, 1], [2, 2]] * 100)
+    assert (few["alpha"], few["low"], few["high"]) == (1.0, pytest.approx(0.05 ** (1 / 3)), 1.0)
+    assert many["low"] == pytest.approx(0.985, abs=1e-3)
+    assert kappa(np.array([[3.0, 0.0], [0.0, 3.0]]))["low"] == pytest.approx(0.05 ** (1 / 6))
