@@ -9,9 +9,9 @@ from django.utils.translation import gettext as _
 
 from annotate.models import Annotation, Assignment, Flag, Project, Question
 from annotate.questions import level_of_answer, scale_points
+from annotate.templatetags import answers
 
 MOST = 50
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @dataclass(frozen=True)
@@ -69,19 +69,34 @@ def flags_on(shown: Sequence[Assignment]) -> dict[int, list[Flag]]:
 
 
 def words(annotation: Annotation, questions: Sequence[Question], order: Sequence[int]) -> str:
-    """Answers as the person gave them: A is what stood on the left."""
+    """Answers as the person gave them: A is what stood on the left. Each but a lone preference says its question."""
+    given = [question for question in questions if annotation.answers.get(question.name) is not None]
+    preferences = [question for question in questions if question.kind == Question.PREFERENCE]
     parts = []
-    for question in questions:
-        answer = annotation.answers.get(question.name)
-        if answer is None:
-            continue
-        if question.kind == Question.PREFERENCE:
-            parts.append(preference(answer, question, order))
-        elif isinstance(answer, list) and all(value is None or isinstance(value, int | float) for value in answer):
-            parts.append(f"{question.title} {numbers(answer, order)}")
-        else:
-            parts.append(f"{question.title} ✓")
+    for question in given:
+        said = in_words(annotation.answers[question.name], question, order)
+        lone = preferences == [question]
+        parts.append(said if lone else f"{question.title}: {said}")
     return " · ".join(parts)
+
+
+def in_words(answer: Any, question: Question, order: Sequence[int]) -> str:
+    if question.kind == Question.PREFERENCE:
+        return preference(answer, question, order)
+    shown = as_presented(answer, question, order)
+    if question.kind == Question.RANKING:
+        return answers.ranked(shown).upper()
+    return (
+        answers.answer(shown).upper() if question.kind in (Question.RATING, Question.STEP) else answers.answer(shown)
+    )
+
+
+def as_presented(answer: Any, question: Question, order: Sequence[int]) -> Any:
+    """What is said of each response, in the order in which they stood on the screen."""
+    if question.kind == Question.SPAN:
+        return [{**passage, "response": order.index(passage["response"])} for passage in answer]
+    by_response = isinstance(answer, list) and question.kind != Question.CHOICE and len(answer) == len(order)
+    return [answer[position] for position in order] if by_response else answer
 
 
 def preference(answer: Mapping[str, Any], question: Question, order: Sequence[int]) -> str:
@@ -91,9 +106,3 @@ def preference(answer: Mapping[str, Any], question: Question, order: Sequence[in
     point = next(point for point in scale_points(question.config["points"]) if point["level"] == level)
     letter = {"left": "A ", "right": "B "}.get(point["side"], "")
     return f"{letter}{point['word']}"
-
-
-def numbers(answer: Sequence[float | None], order: Sequence[int]) -> str:
-    """One number a response, by the letter it stood under: A 4 B 2."""
-    given = ((LETTERS[place], answer[position]) for place, position in enumerate(order) if position < len(answer))
-    return " ".join(f"{letter} {value:g}" for letter, value in given if value is not None)

@@ -6,7 +6,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from annotate import flags, history, queue
-from annotate.models import Act, Assignment, Flag
+from annotate.models import Act, Annotation, Assignment, Flag, Question
 from annotate.submitting import submit_annotation
 from tests import factories
 
@@ -37,10 +37,26 @@ def test_the_last_comes_first_and_each_says_what_was_answered_as_it_was_presente
     rows = history.finished(project, annotator.pk)
     assert [row.assignment.pk for row in rows] == [second.pk, first.pk]
     letter = "AB"[first.order.index(1)]
-    ratings = "A 4 B 2" if first.order == [0, 1] else "A 2 B 4"
-    assert rows[1].said == f"{letter} clearly · Helpful {ratings}"
+    ratings = "A 4 · B 2" if first.order == [0, 1] else "A 2 · B 4"
+    assert rows[1].said == f"{letter} clearly · Helpful: {ratings}"
     assert rows[1].reason == "so"
     assert rows[0].said == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "answer", "words"),
+    [
+        ("ranking", {}, [2, 1, 2], "B > A = C"),
+        ("rating", {"min": 1, "max": 5}, [4, None, 2], "A 2 · B – · C 4"),
+        ("step", {}, [["good", "bad"], None, ["bad"]], "A ✗ · B – · C ✓✗"),
+        ("choice", {}, ["too_long", "rude"], "too long, rude"),
+        ("critique", {}, {"text": "Terse.", "reasons": ["tone"]}, "tone: Terse."),
+        ("span", {}, [{"response": 2, "start": 0, "end": 3, "text": "Yes", "tag": "wrong"}], "a wrong “Yes”"),
+    ],
+)
+def test_every_kind_of_answer_has_words_in_presented_order(kind, config, answer, words):
+    question = Question(name="q", kind=kind, title="Q", config=config)
+    assert history.words(Annotation(answers={"q": answer}), [question], [2, 1, 0]) == f"Q: {words}"
 
 
 def test_a_revision_shows_what_holds_now(project, annotator):

@@ -65,10 +65,10 @@ async function bring(aid) {
 
 function place(region, content) {
   for (const piece of [...content.children]) {
+    const side = piece.matches(".difference") && $(`.body[data-side="${piece.dataset.of}"]`, region);
     const text = $(`[data-text="${piece.dataset.of}"]`, region);
-    const side = $(`[data-side="${piece.dataset.of}"]`, region);
-    if (text) text.after(piece);
-    else if (side) side.prepend(piece);
+    if (side) side.prepend(piece);
+    else if (text) text.after(piece);
   }
 }
 
