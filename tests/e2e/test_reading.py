@@ -58,6 +58,7 @@ def scrolled_to(pane, least: int) -> None:
 def test_a_key_of_one_s_own_is_chosen_by_pressing_it_and_used_for_labelling(bench: Page, annotator, live_server):
     bench.keyboard.press("?")
     bench.get_by_role("link", name="Choose your own").click()
+    bench.wait_for_url("**/keys/**")  # and its script
     field = bench.locator("#key-level-1")
     field.focus()
     bench.keyboard.press("z")
