@@ -7,7 +7,7 @@ from typing import cast
 
 from django.http import Http404, HttpRequest
 
-from annotate.models import Assignment, Flag, Import, Item, Membership, Pool, Project, SavedView, User
+from annotate.models import Assignment, BulkAct, Flag, Import, Item, Membership, Pool, Project, SavedView, User
 
 MANAGER, REVIEWER, ANNOTATOR = Membership.MANAGER, Membership.REVIEWER, Membership.ANNOTATOR
 ANY = frozenset({MANAGER, REVIEWER, ANNOTATOR})
@@ -99,6 +99,15 @@ def own_view(user: User, slug: str, pk: int) -> SavedView:
     if found is None or not (found.owner_id == user.pk or (found.shared and manages)):
         raise Http404("No such view.")
     return found
+
+
+def managed_bulk_act(user: User, slug: str, pk: int) -> BulkAct:
+    """An act on many items of a project that the user manages. Raises Http404."""
+    found = BulkAct.objects.filter(project=managed_project(user, slug), pk=pk).select_related("project", "by")
+    act = found.select_related("project", "by", "undone_by").first()
+    if act is None:
+        raise Http404("No such act.")
+    return act
 
 
 def managed_import(user: User, slug: str, pk: int) -> Import:

@@ -244,7 +244,8 @@ def return_expired(now: datetime) -> int:
 def open_to_people(*, item_ids: Sequence[int], decision: str) -> int:
     """Do what the router decided for these items: who labels them, and how many people; returns how many changed.
 
-    `decision` is Item.HUMAN, JUDGE or BOTH. Leases and annotations that are there keep their places.
+    `decision` is Item.HUMAN, JUDGE or BOTH, or UNROUTED: the item waits for the router again.
+    Leases and annotations that are there keep their places.
     """
     changed = 0
     for batch in slots.batches(item_ids):
@@ -258,7 +259,8 @@ def open_batch(batch: Sequence[int], decision: str) -> int:
     counts: dict[int, Counter[str]] = defaultdict(Counter)
     rerouted = Item.objects.filter(pk__in=batch).exclude(route=decision)
     for project_id, route in rerouted.values_list("project_id", "route"):
-        counts[project_id][tallies.ROUTED[decision]] += 1
+        if decision:
+            counts[project_id][tallies.ROUTED[decision]] += 1
         if route:
             counts[project_id][tallies.ROUTED[route]] -= 1
     changed = rerouted.count()

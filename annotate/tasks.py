@@ -5,7 +5,7 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
-from annotate import measuring, queue, skills
+from annotate import bulk, measuring, queue, skills
 from annotate.importing import jobs
 from annotate.models import Project
 
@@ -46,6 +46,19 @@ def recount_slots() -> int:
 def take_in_import(import_id: int) -> None:
     """Take in one file that was uploaded, unless another worker has it."""
     jobs.run(import_id)
+
+
+@shared_task
+def run_bulk_act(act_id: int) -> None:
+    """Do, or undo, what was asked for many items."""
+    bulk.run(act_id)
+
+
+@shared_task
+def wake_bulk_acts() -> None:
+    """Ask again for acts whose message or worker was lost."""
+    for act_id in bulk.due():
+        run_bulk_act.delay(act_id)
 
 
 @shared_task

@@ -203,6 +203,7 @@ CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 WHILE_FRESH = {"expires": 9}  # seconds: looks do not pile up while no worker is there
 CELERY_BEAT_SCHEDULE = {
     "wake what is due": {"task": "pipeline.tasks.wake", "schedule": 10.0, "options": WHILE_FRESH},
+    "take up bulk acts": {"task": "annotate.tasks.wake_bulk_acts", "schedule": 10.0, "options": WHILE_FRESH},
     "take up imports": {"task": "annotate.tasks.wake_imports", "schedule": 10.0, "options": WHILE_FRESH},
     "return expired leases": {"task": "annotate.tasks.return_expired_leases", "schedule": 60.0},
     "refresh agreement": {"task": "annotate.tasks.refresh_agreement", "schedule": 30.0},

@@ -28,6 +28,7 @@ NO_ACTS = {
     "keys_reset",
     "reading",
     "items_columns",
+    "items_bulk_preview",
     "items_view_new",
     "items_view_delete",
 }
@@ -66,6 +67,10 @@ def unrouted(project, **_) -> dict:
     return {}
 
 
+def chosen(project, **_) -> dict:
+    return {"verb": "archive", "scope": "ticked", "items": factories.item(project).pk}
+
+
 def pair(project, **_) -> dict:
     factories.item(project)
     return {}
@@ -79,6 +84,8 @@ SENT = {
     "guidelines": {"guidelines": "Other."},
     "questions": question,
     "flag_resolve": {"resolution": "Thank you."},
+    "items_bulk_start": chosen,
+    "items_bulk_undo": {},
     "import_new": upload,
     "import_start": {"format": "trl"},
     "import_stop": {},

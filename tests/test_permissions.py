@@ -8,7 +8,7 @@ from django.conf import settings
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from annotate import accounts
+from annotate import accounts, bulk
 from annotate.models import Assignment, Flag, Import, Invitation, Membership, SavedView
 from tests import factories
 from tests.pipeline import stand_ins
@@ -84,6 +84,12 @@ PAGES = {
     "items_columns": Page(None, REVIEWERS, "slug"),
     "items_view_new": Page(None, REVIEWERS, "slug"),
     "items_view_delete": Page(None, MANAGERS, "view"),
+    "items_bulks": Page(MANAGERS, thing="slug"),
+    "items_bulk_preview": Page(None, MANAGERS, "slug"),
+    "items_bulk_start": Page(None, MANAGERS, "slug"),
+    "items_bulk": Page(MANAGERS, thing="bulk"),
+    "items_bulk_progress": Page(MANAGERS, thing="bulk"),
+    "items_bulk_undo": Page(None, MANAGERS, "bulk"),
     "item": Page(REVIEWERS, thing="item"),
     "item_pool": Page(None, MANAGERS, "item"),
     "import_new": Page(MANAGERS, MANAGERS, "slug"),
@@ -222,7 +228,14 @@ def view(project, annotator, manager, folder) -> int:
     return made.pk
 
 
+def bulk_act(project, annotator, manager, folder) -> int:
+    """An item that was just archived."""
+    asked = bulk.ask(project=project, verb="archive", value="", choices={}, items=[factories.item(project).pk])
+    return bulk.start(asked=asked, by=manager, send=lambda pk: None).pk
+
+
 THINGS = {
+    "bulk": bulk_act,
     "flag": flag,
     "view": view,
     "item": lambda project, *_: factories.item(project).pk,

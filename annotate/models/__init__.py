@@ -2,6 +2,7 @@
 
 from annotate.models.acts import Act, AppendOnly
 from annotate.models.annotations import Annotation, Assignment, Change, Label, Prior, Rater
+from annotate.models.bulk import BulkAct, BulkChange
 from annotate.models.flags import Flag
 from annotate.models.items import Import, Item, Response
 from annotate.models.managing import ListColumns, SavedView
@@ -13,6 +14,8 @@ __all__ = [
     "Annotation",
     "AppendOnly",
     "Assignment",
+    "BulkAct",
+    "BulkChange",
     "Change",
     "Flag",
     "Fit",

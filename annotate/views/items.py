@@ -8,7 +8,7 @@ from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from annotate import access, item_lists, pools, queries, saved_views, searching
+from annotate import access, bulk, item_lists, pools, queries, saved_views, searching
 from annotate.filters import ItemsFilter, ViewForm
 from annotate.forms import ItemPoolForm
 
@@ -23,6 +23,8 @@ def index(request: HttpRequest, slug: str) -> HttpResponse:
     asked = {name: request.GET.get(name) for name in ("before", "after")}
     page = item_lists.page(project, form.chosen(), columns=columns, **asked)
     context = {"project": project, "form": form, "page": page, "columns": columns, "all_columns": item_lists.COLUMNS}
+    if access.role_in(user, project) == access.MANAGER:
+        context["verbs"] = bulk.VERBS.values()
     if swaps(request):
         response = render(request, "annotate/_items.html", context)
     else:
