@@ -68,7 +68,8 @@ def relabel_batch(project_id: int, items: Sequence[Item]) -> tuple[list[int], Co
     changed = []
     for item in items:
         old = before.get(item.pk, {})
-        new = aggregate_item(asked, opinions.get(item.pk, []), priors.get(item.pk, {}), known)
+        of_item = ([], {}) if item.state == Item.GOLD else (opinions.get(item.pk, []), priors.get(item.pk, {}))
+        new = aggregate_item(asked, *of_item, known)
         differing = [as_label(item.pk, key, new[key]) for key in new if key not in old or differs(old[key], new[key])]
         made += differing
         gone += [label.pk for key, label in old.items() if key not in new]
@@ -80,6 +81,15 @@ def relabel_batch(project_id: int, items: Sequence[Item]) -> tuple[list[int], Co
             changed.append(item.pk)
     write(made, gone, states)
     return changed, counts
+
+
+def set_aside(item: Item, state: str) -> Counter[str]:
+    """Take away the labels of an item that is to be gold; returns what the kept counts lose. The caller holds it."""
+    asked = main_first(Question.objects.filter(project_id=item.project_id))
+    before = {label.question_id: label for label in Label.objects.filter(item=item)}
+    current = Item.objects.values_list("state", flat=True).get(pk=item.pk)
+    write([], [label.pk for label in before.values()], {state: [item.pk]})
+    return tally_difference(asked, current, before, state, {})
 
 
 Opinions = dict[int, list[Opinion]]
@@ -156,9 +166,9 @@ def aggregate_item(
 
 
 def state_of(item: Item, opinions: Iterable[Opinion], has_label: bool) -> str:
-    """Labelled once there is a label and no further person is waited for; archived items stay so."""
-    if item.state == Item.ARCHIVED:
-        return Item.ARCHIVED
+    """Labelled once there is a label and no further person is waited for; archived and gold items stay so."""
+    if item.state in (Item.ARCHIVED, Item.GOLD):
+        return item.state
     people = {opinion.rater for opinion in opinions if opinion.kind == Rater.HUMAN}
     return Item.LABELLED if has_label and len(people) >= item.overlap else Item.OPEN
 

@@ -13,6 +13,7 @@ PROJECT_PAGES = [
     ("label", "Label", access.ANY, ("label",)),
     ("items", "Items", access.REVIEWERS, ("item",)),
     ("flags", gettext_lazy("Flags"), access.REVIEWERS, ("flag",)),
+    ("quality", gettext_lazy("Quality"), access.MANAGERS, ("quality",)),
     ("import_new", "Import", access.MANAGERS, ("import",)),
     ("judges", "Judges", access.REVIEWERS, ("judge",)),
     ("routing", "Routing", access.REVIEWERS, ("routing",)),

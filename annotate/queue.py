@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from annotate import aggregation, pools, slots, tallies
 from annotate.models import Assignment, Item, Membership, Project, Rater, Response, User
+from annotate.quality import gold, phases
 
 PEOPLE = frozenset({Item.HUMAN, Item.BOTH})
 MOST_LEASES = 2  # one on the screen, one fetched ahead
@@ -82,6 +83,9 @@ def leases(*, user: User, project: Project, wanted: int = 1, member: Membership 
     if len(live) >= wanted:
         return live
     member = member or membership(user, project)
+    phase = phases.phase_of(member, project)
+    if phase in phases.USES:
+        return live or leases_of_phase(rater, project, member, phase)
     open_pools = pools.open_to(user, member)
     while len(live) < wanted and not refusal(member, project, rater, len(live)):
         leased = lease(rater, project, open_pools)
@@ -89,6 +93,19 @@ def leases(*, user: User, project: Project, wanted: int = 1, member: Membership 
             break
         live.append(leased)
     return live
+
+
+def leases_of_phase(rater: Rater, project: Project, member: Membership, phase: str) -> list[Assignment]:
+    """The next item of the training or the quiz, never fetched ahead; after the last one, what comes then."""
+    if refusal(member, project, rater):
+        return []
+    item_id = phases.next_item(rater, phase)
+    if item_id is not None:
+        return [hold(rater, project, free_known(rater, item_id))]
+    phases.end(member=member, project=project, rater=rater, phase=phase)
+    if member.quiz_ended:
+        return []
+    return leases(user=member.user, project=project, member=member)
 
 
 def held(rater: Rater, project: Project) -> list[Assignment]:
@@ -158,10 +175,25 @@ def locked_head(rater: Rater, pool: int | None, *, skip_locked: bool) -> Free | 
 
 
 def lease(rater: Rater, project: Project, open_pools: Sequence[int | None]) -> Assignment | None:
-    """Take a place of the best candidate; the caller holds the rater."""
+    """Take a place of the best candidate, or a gold item in its stead; the caller holds the rater."""
     free = first_free(rater, open_pools)
-    if free is None or not slots.take(free.item.pk):
+    if free is None:
         return None
+    known = gold.instead_of(rater, free.item.pk, project.gold_rate, open_pools)
+    if known is not None:
+        return hold(rater, project, free_known(rater, known))
+    return hold(rater, project, free) if slots.take(free.item.pk) else None
+
+
+def free_known(rater: Rater, item_id: int) -> Free:
+    """A gold, training or quiz item: it has no places to be taken."""
+    item = Item.objects.get(pk=item_id)
+    expired = Assignment.objects.filter(item=item, rater=rater, state=Assignment.EXPIRED)
+    return Free(item, item.responses.count(), expired.values_list("pk", flat=True).first())
+
+
+def hold(rater: Rater, project: Project, free: Free) -> Assignment:
+    """Write the lease of an item whose place is taken."""
     item = free.item
     item.project = project
     now = timezone.now()
@@ -195,7 +227,9 @@ def regain(*, assignment: Assignment) -> bool:
     slots.lock([assignment.item_id])
     lost = Assignment.objects.filter(pk=assignment.pk, state=Assignment.EXPIRED)
     elsewhere = Assignment.objects.filter(rater=assignment.rater_id, state=Assignment.LEASED)
-    if elsewhere.count() >= MOST_LEASES or not lost.exists() or not slots.take(assignment.item_id):
+    if elsewhere.count() >= MOST_LEASES or not lost.exists():
+        return False
+    if assignment.item.state != Item.GOLD and not slots.take(assignment.item_id):
         return False
     until = timezone.now() + timedelta(minutes=assignment.item.project.lease_minutes)
     return bool(lost.update(state=Assignment.LEASED, expires_at=until, finished_at=None))
@@ -279,6 +313,7 @@ def open_batch(batch: Sequence[int], decision: str) -> int:
 # --- Why there is nothing -------------------------------------------------------------------------------------
 
 PAUSED, YOU_PAUSED, DAY_DONE, QUOTA_DONE = "paused", "you_paused", "day_done", "quota_done"
+QUIZ_PASSED, QUIZ_FAILED = "quiz_passed", "quiz_failed"
 READY, NO_ITEMS, NOT_ROUTED, HELD = "ready", "no_items", "not_routed", "held"
 FOR_OTHERS, YOURS_DONE, ALL_DONE = "for_others", "yours_done", "all_done"
 
@@ -306,6 +341,8 @@ def refusal(member: Membership, project: Project, rater: Rater, holding: int = 0
         return PAUSED
     if member.is_paused:
         return YOU_PAUSED
+    if phases.phase_of(member, project) == phases.FAILED:
+        return QUIZ_FAILED
     total, daily = (quota(member, project, name) for name in ("total_quota", "daily_quota"))
     if total is not None and submitted(rater).count() + holding >= total:
         return QUOTA_DONE
@@ -321,6 +358,10 @@ def standing(*, user: User, project: Project, member: Membership | None = None) 
     refused = refusal(member, project, rater)
     if refused:
         return refused
+    if member.quiz_ended:
+        return QUIZ_PASSED
+    if phases.phase_of(member, project) in phases.USES:
+        return READY
     if Item.objects.filter(project=project, slots_open__gt=0).exists():
         return standing_of_open(rater, pools.open_to(user, member))
     if Assignment.objects.filter(state=Assignment.LEASED, item__project=project).exclude(rater=rater).exists():

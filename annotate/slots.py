@@ -48,7 +48,7 @@ def counted_again() -> Case:
     live = Assignment.objects.filter(state=Assignment.LEASED, **here).order_by().values("item").annotate(n=Count("pk"))
     taken = Coalesce(Subquery(people.values("n")), 0) + Coalesce(Subquery(live.values("n")), 0)
     return Case(
-        When(state=Item.ARCHIVED, then=Value(0)),
+        When(state__in=[Item.ARCHIVED, Item.GOLD], then=Value(0)),
         default=Greatest(Value(0), F("overlap") - taken, output_field=IntegerField()),
         output_field=IntegerField(),
     )

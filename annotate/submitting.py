@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from annotate import aggregation, changes, slots, tallies
 from annotate.models import Annotation, Assignment, Change, Item, Project, Question, Rater
+from annotate.quality import gold
 from annotate.questions import asked_now, can_ask, check_answers, reads_texts, text_of
 
 
@@ -82,7 +83,7 @@ def submit_annotation(
         answers=checked,
         reason=reason,
         seconds=seconds,
-        counted=has_place(held, previous),
+        counted=item.state != Item.GOLD and has_place(held, previous),
         guideline_version=guideline_version or item.project.guideline_version,
         rubric_version=rubric_version or item.project.rubric_version,
         revision=previous.revision + 1 if previous else 0,
@@ -91,6 +92,8 @@ def submit_annotation(
     )
     finish(held, seconds)
     settle_labels(item, made, is_new=previous is None)
+    if item.state == Item.GOLD:
+        gold.score(made)
     return made
 
 
@@ -112,6 +115,7 @@ def settle_labels(item: Item, made: Annotation, *, is_new: bool) -> None:
     """What follows from an annotation: its Change, the item's label, and the kept counts, in one go."""
     changes.record(project_id=item.project_id, kind=Change.SUBMITTED, item_ids=[item.pk], annotation=made)
     counts = Counter({tallies.ANNOTATIONS[made.rater.kind]: int(is_new)})
+    counts[tallies.GOLD_ANSWERS] = int(is_new and item.state == Item.GOLD)
     for _items, difference in aggregation.relabel([item.pk]).values():
         counts.update(difference)
     tallies.add(project_id=item.project_id, counts=counts)

@@ -20,6 +20,7 @@ ITEMS = "items"  # without those that are archived
 ARCHIVED = "archived"
 ANNOTATIONS = {"human": "annotations_human", "judge": "annotations_judge"}
 ROUTED = {"human": "routed_human", "judge": "routed_judge", "both": "routed_both"}
+GOLD_ANSWERS = "gold_answers"
 LABELS = {"human": "labels_human", "judge": "labels_judge", "prior": "labels_prior"}
 
 # Project id → counts, while a block holds them back.

@@ -14,6 +14,7 @@ from annotate.views import (
     labelling,
     preferences,
     projects,
+    quality,
     reading,
 )
 
@@ -37,6 +38,8 @@ urlpatterns = [
     path("p/<slug:slug>/label/waiting/", labelling.waiting, name="label_waiting"),
     path("p/<slug:slug>/label/guidelines/", labelling.guidelines, name="label_guidelines"),
     path("p/<slug:slug>/label/history/", history.mine, name="label_history"),
+    path("p/<slug:slug>/label/quiz/", labelling.quiz_again, name="label_quiz"),
+    path("p/<slug:slug>/label/<int:pk>/lesson/", labelling.lesson, name="label_lesson"),
     path("p/<slug:slug>/label/<int:pk>/", labelling.again, name="label_again"),
     path("p/<slug:slug>/label/<int:pk>/submit/", labelling.submit, name="label_submit"),
     path("p/<slug:slug>/label/<int:pk>/draft/", labelling.draft, name="label_draft"),
@@ -60,6 +63,9 @@ urlpatterns = [
     path("p/<slug:slug>/items/<int:pk>/", items.show, name="item"),
     path("p/<slug:slug>/items/<int:pk>/pool/", items.pool, name="item_pool"),
     path("p/<slug:slug>/agreement/", agreement.show, name="agreement"),
+    path("p/<slug:slug>/items/<int:pk>/gold/", quality.gold_item, name="item_gold"),
+    path("p/<slug:slug>/quality/", quality.show, name="quality"),
+    path("p/<slug:slug>/quality/members/<int:pk>/reset/", quality.reset, name="quality_reset"),
     path("p/<slug:slug>/import/", importing.new, name="import_new"),
     path("p/<slug:slug>/import/<int:pk>/", importing.show, name="import"),
     path("p/<slug:slug>/import/<int:pk>/preview/", importing.preview, name="import_preview"),

@@ -21,6 +21,7 @@ NO_ACTS = {
     "account_reset_password",
     "account_reset_password_from_key",
     "invitation",  # leaves one when it is accepted: tests/annotate/test_accounts.py
+    "label_quiz",
     "label_submit",
     "label_draft",
     "label_skip",
@@ -97,6 +98,9 @@ SENT = {
     "pool": {"name": "Other", "skills": "fr"},
     "item_pool": {"pool": ""},
     "invitation_withdraw": {},
+    "item_gold": {"use": "gold", "answer-preference": "2"},
+    "quality": {"gold_rate": 7, "quiz_pass_mark": 80, "quiz_attempts": 3},
+    "quality_reset": {},
     "judge_new": {"name": "x", **JUDGE},
     "judge_edit": {**JUDGE, "key": "sk-of-the-test"},
     "judge_switch": {"enabled": "0"},

@@ -15,6 +15,7 @@ from annotate.importing.annotations import CheckedAnnotation, check_annotations
 from annotate.importing.content import FIELDS as FIELDS_OF_ROLE
 from annotate.importing.content import plain_text, said_in
 from annotate.importing.errors import ItemError
+from annotate.importing.known import CheckedGold, gold_of
 from annotate.importing.storable import check_storable
 from annotate.questions import Asked, Subject
 from annotate.questions import text_of as answer_text
@@ -23,7 +24,7 @@ NativeItem = Mapping[str, Any]
 Message = dict[str, str]
 Messages = list[Message]
 
-FIELDS = frozenset({"id", "tags", "metadata", "prompt", "responses", "annotations", "for"})
+FIELDS = frozenset({"id", "tags", "metadata", "prompt", "responses", "annotations", "for", "gold"})
 RESPONSE_FIELDS = frozenset({"model", "messages", "metadata", "author"})
 ROLES = ("system", "user", "assistant", "tool")
 MOST_RESPONSES = 26  # a to z
@@ -66,6 +67,7 @@ class CheckedItem:
     prompt_hash: str
     content_hash: str
     meant_for: For | None = None  # None is everybody
+    gold: CheckedGold | None = None  # None is an ordinary item
 
     @property
     def external_id(self) -> str:
@@ -104,6 +106,7 @@ def check(row: NativeItem, asked: Mapping[str, Asked]) -> CheckedItem:
         prompt_hash=prompt_hash(prompt),
         content_hash=content_hash(prompt, responses),
         meant_for=for_of(row.get("for")),
+        gold=gold_of(row.get("gold"), asked, subject),
     )
 
 

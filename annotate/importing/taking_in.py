@@ -16,7 +16,8 @@ from annotate.importing.annotations import CheckedAnnotation
 from annotate.importing.checking import asked_in, checked, pool_names, taken
 from annotate.importing.errors import RowError
 from annotate.importing.native import CheckedItem, For, NativeItem
-from annotate.models import Import, Item, Membership, Pool, Project, Rater, Response
+from annotate.models import Gold, Import, Item, Membership, Pool, Project, Rater, Response
+from annotate.quality import gold
 
 BATCH_ITEMS = 500
 BATCH_CHARACTERS = 8_000_000
@@ -148,6 +149,7 @@ def write_batch(intake: Intake, batch: list[tuple[int, CheckedItem]]) -> TakenIn
     fresh = [item for content, item in reversed(contents.items()) if content not in known]
     made = dict(create_items(intake, fresh))
     exclude_authors(intake, fresh, made)
+    keep_gold(fresh, made)
     known.update(made)
     rows = [
         imported(intake, known[item.content_hash], annotation) for _, item in batch for annotation in item.annotations
@@ -168,6 +170,24 @@ def exclude_authors(intake: Intake, fresh: list[CheckedItem], made: dict[str, in
                 own.setdefault(rater.pk, set()).add(made[item.content_hash])
     for pk, item_ids in own.items():
         queue.exclude(rater=raters[pk], item_ids=sorted(item_ids))
+
+
+def keep_gold(fresh: list[CheckedItem], made: dict[str, int]) -> None:
+    """The new items whose answer the file tells are gold from the start."""
+    gold.mark_imported(
+        [
+            Gold(
+                item_id=made[item.content_hash],
+                use=item.gold.use,
+                answers=item.gold.answers,
+                tolerance=item.gold.tolerance,
+                explanation=item.gold.explanation,
+                position=position,
+            )
+            for position, item in enumerate(fresh)
+            if item.gold is not None
+        ]
+    )
 
 
 def ids_of(project: Project, contents: Iterable[str]) -> dict[str, int]:

@@ -7,6 +7,7 @@ from annotate.models.flags import Flag
 from annotate.models.items import Import, Item, Response
 from annotate.models.managing import ListColumns, SavedView
 from annotate.models.projects import Invitation, Membership, Pool, Project, Question, Tally, User, Version
+from annotate.models.quality import Gold, GoldAnswer
 from annotate.models.statistics import Fit, Measurement, RaterSkill
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "Change",
     "Flag",
     "Fit",
+    "Gold",
+    "GoldAnswer",
     "Import",
     "Invitation",
     "Item",

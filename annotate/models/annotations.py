@@ -19,6 +19,9 @@ class Rater(models.Model):
     name = models.CharField(max_length=200, help_text="A user's name, a judge's name, or the name in a file.")
     user = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="raters")
     is_sample = models.BooleanField(default=False)
+    gold_given = models.PositiveIntegerField(default=0, help_text="gold items that the queue mixed in")
+    gold_seen = models.PositiveIntegerField(default=0, help_text="of those, answered")
+    gold_right = models.PositiveIntegerField(default=0, help_text="of those, as expected")
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -71,7 +74,7 @@ class Annotation(models.Model):
     reference = models.TextField(blank=True, help_text="The judge's own answer, where it wrote one.")
     confidence = models.FloatField(null=True, blank=True, help_text="of the choice, 0 to 1")
     seconds = models.FloatField(null=True, blank=True, help_text="active time")
-    counted = models.BooleanField(default=True, help_text="False for a late submit that found no open slot.")
+    counted = models.BooleanField(default=True, help_text="False for a late submit without a slot, and on gold.")
     guideline_version = models.PositiveIntegerField(default=1)
     rubric_version = models.PositiveIntegerField(default=1)
     revision = models.PositiveIntegerField(default=0)

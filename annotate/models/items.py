@@ -45,7 +45,8 @@ class Item(models.Model):
     """
 
     OPEN, LABELLED, ARCHIVED = "open", "labelled", "archived"
-    STATES = [(OPEN, "open"), (LABELLED, "labelled"), (ARCHIVED, "archived")]
+    GOLD = "gold"  # its answer is known: it measures people, takes no places and gets no label
+    STATES = [(OPEN, "open"), (LABELLED, "labelled"), (ARCHIVED, "archived"), (GOLD, "gold")]
     UNROUTED, HUMAN, JUDGE, BOTH = "", "human", "judge", "both"
     ROUTES = [(UNROUTED, "not routed"), (HUMAN, "people"), (JUDGE, "judge"), (BOTH, "people and judge")]
 

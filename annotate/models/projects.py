@@ -55,6 +55,23 @@ class Project(models.Model):
     total_quota = models.PositiveIntegerField(
         null=True, blank=True, help_text="How many items one person may label in all; no limit if blank."
     )
+    gold_rate = models.PositiveSmallIntegerField(
+        default=0,
+        validators=[MaxValueValidator(50)],
+        help_text="Per cent of what an annotator gets that are gold items, while there are some they have not seen.",
+    )
+    has_training = models.BooleanField(
+        default=False, help_text="New annotators first answer the training items and see how they did."
+    )
+    has_quiz = models.BooleanField(
+        default=False, help_text="Annotators get items only once they have passed the quiz."
+    )
+    quiz_pass_mark = models.PositiveSmallIntegerField(
+        default=80, validators=[MinValueValidator(1), MaxValueValidator(100)], help_text="Per cent of the quiz."
+    )
+    quiz_attempts = models.PositiveSmallIntegerField(
+        default=3, validators=[MinValueValidator(1), MaxValueValidator(20)], help_text="How often somebody may try."
+    )
     judge_share = models.PositiveSmallIntegerField(
         default=0,
         validators=[MaxValueValidator(100)],
@@ -163,6 +180,11 @@ class Membership(models.Model):
 
     MANAGER, REVIEWER, ANNOTATOR = "manager", "reviewer", "annotator"
     ROLES = [(MANAGER, "manager"), (REVIEWER, "reviewer"), (ANNOTATOR, "annotator")]
+    NOT_TAKEN, PASSED, FAILED = "", "passed", "failed"
+    QUIZ_STATES = [(NOT_TAKEN, "not taken"), (PASSED, "passed"), (FAILED, "failed")]
+
+    # The quiz ended in this request: not stored, set by `annotate.quality.phases`, so that the result is shown.
+    quiz_ended: bool = False
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
@@ -171,6 +193,13 @@ class Membership(models.Model):
     is_paused = models.BooleanField(default=False, help_text="A paused member gets no items.")
     daily_quota = models.PositiveIntegerField(null=True, blank=True, help_text="The project's if blank.")
     total_quota = models.PositiveIntegerField(null=True, blank=True, help_text="The project's if blank.")
+    trained_at = models.DateTimeField(null=True, blank=True, help_text="when the training items were done")
+    quiz_state = models.CharField(max_length=6, choices=QUIZ_STATES, default=NOT_TAKEN, blank=True)
+    quiz_version = models.PositiveIntegerField(null=True, blank=True, help_text="of the guidelines, at the result")
+    quiz_attempt = models.PositiveSmallIntegerField(default=1, help_text="the attempt that runs or ran last, from 1")
+    quiz_first = models.PositiveSmallIntegerField(default=1, help_text="the attempt since which they are counted")
+    quiz_right = models.PositiveSmallIntegerField(default=0)
+    quiz_asked = models.PositiveSmallIntegerField(default=0)
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

@@ -19,7 +19,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate import access, presenting, queue, rubrics, tallies
-from annotate.models import Annotation, Assignment, Project, Question
+from annotate.models import Annotation, Assignment, Item, Project, Question
+from annotate.quality import feedback, phases
 from annotate.questions import AnswerError
 from annotate.submitting import asked_about, current, submit_annotation, texts_of
 
@@ -118,6 +119,11 @@ def show_next(request: HttpRequest, project: Project, note: str = "", announce: 
         return show_item(request, live[0], note=note, announce=announce)
     standing = queue.standing(user=user, project=project, member=user.member)
     context = {**strip(project, user.pk), "standing": standing, "note": note, "announce": announce}
+    if user.member is not None and standing in (queue.QUIZ_PASSED, queue.QUIZ_FAILED):
+        context |= {
+            "quiz": phases.report(user.member, project),
+            "lessons": feedback.of_quiz(user.member, project),
+        }
     return show_region(request, context)
 
 
@@ -165,6 +171,7 @@ def show_item(
     history, last = presenting.conversation(item)
     context = {
         **strip(item.project, access.signed_in(request).pk),
+        **phase(request, assignment),
         "assignment": assignment,
         "item": item,
         "history": history,
@@ -179,6 +186,32 @@ def show_item(
         "announce": announce,
     }
     return show_region(request, context, status=422 if problem else 200)
+
+
+def show_lesson(request: HttpRequest, assignment: Assignment, lesson: feedback.Lesson) -> HttpResponse:
+    """The region with what a training item teaches."""
+    user = access.signed_in(request)
+    words = _("As expected.") if lesson.is_right else _("Not as expected.")
+    context = {**strip(assignment.item.project, user.pk), "lesson": lesson, "announce": words}
+    return show_region(request, context)
+
+
+@require_safe
+def lesson(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """What a training item that the user has answered teaches."""
+    assignment = access.own_assignment(access.signed_in(request), slug, pk)
+    found = feedback.of_training(assignment)
+    return show_lesson(request, assignment, found) if found else redirect("label", slug)
+
+
+@require_POST
+def quiz_again(request: HttpRequest, slug: str) -> HttpResponse:
+    """Begin another attempt at the quiz, if one is left."""
+    user = access.signed_in(request)
+    project = access.project(user, slug)
+    if user.member is not None:
+        phases.try_again(member=user.member, project=project)
+    return redirect("label", slug)
 
 
 def shown_as(assignment: Assignment, asked: list[Question]) -> presenting.Shown:
@@ -202,12 +235,22 @@ def strip(project: Project, user_id: int) -> dict[str, Any]:
     midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
     done = Assignment.objects.filter(rater__user=user_id, rater__project=project, state=Assignment.SUBMITTED)
     counts = tallies.read(project.pk)
+    # An answer to gold moves the count on like any other: were it to stand still, it would give the gold away.
+    moving = (*tallies.LABELS.values(), tallies.GOLD_ANSWERS)
+    labelled = sum(counts.get(name, 0) for name in moving)
     return {
         "project": project,
         "today": done.filter(finished_at__gte=midnight).count(),
         "items": counts.get(tallies.ITEMS, 0),
-        "labelled": sum(counts.get(name, 0) for name in tallies.LABELS.values()),
+        "labelled": min(labelled, counts.get(tallies.ITEMS, 0)),
     }
+
+
+def phase(request: HttpRequest, assignment: Assignment) -> dict[str, Any]:
+    """Where the annotator stands in training or quiz; nothing, and no query, in the real queue."""
+    member = access.signed_in(request).member
+    now = phases.phase_of(member, assignment.item.project) if member else phases.REAL
+    return phases.progress(assignment.rater_id, assignment.item.project, now) if now in phases.USES else {}
 
 
 def swaps(request: HttpRequest) -> bool:
@@ -277,9 +320,13 @@ def submit(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     if problem:
         return show_item(request, assignment, form=form, problem=problem)
     if not swaps(request):
-        return redirect("label", slug)
+        return redirect("label_lesson", slug, pk) if feedback.of_training(assignment) else redirect("label", slug)
+    lesson = feedback.of_training(assignment)
+    if lesson is not None:
+        return show_lesson(request, assignment, lesson)
     kept = _("Changed.") if made.revision else _("Kept.")
-    return after(request, project, note="" if made.counted else str(NOT_COUNTED), announce=kept)
+    is_late = not made.counted and assignment.item.state != Item.GOLD  # gold never counts, and nothing shows it
+    return after(request, project, note=str(NOT_COUNTED) if is_late else "", announce=kept)
 
 
 @require_POST

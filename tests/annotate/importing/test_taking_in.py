@@ -193,3 +193,28 @@ def test_two_imports_of_the_same_items_at_once_add_them_once(project):
 
     assert outcomes == [TakenIn(0, 40, 0, 40), TakenIn(40, 0, 40, 0)]
     assert tallies.read(project.pk)["items"] == 40
+
+
+def test_an_item_whose_answer_the_file_tells_is_gold_from_the_start(project):
+    expected = {"answers": {"preference": {"choice": "a"}, "helpful": [5, None]}, "tolerance": {"helpful": 1}}
+    take_in(project=project, items=[simple(1, gold={**expected, "explanation": "It says yes.", "use": "quiz"})])
+    item = Item.objects.select_related("gold").get()
+    assert (item.state, item.slots_open, item.gold.use) == (Item.GOLD, 0, "quiz")
+    assert (item.gold.answers, item.gold.tolerance) == (expected["answers"], {"helpful": 1.0})
+    assert item.gold.explanation == "It says yes."
+
+
+@pytest.mark.parametrize(
+    ("gold", "words"),
+    [
+        ([], "is not a JSON object"),
+        ({"answers": {}}, "no “answers”"),
+        ({"answers": {"preference": {"choice": "x"}}}, "choose one of"),
+        ({"answers": {"preference": {"choice": "a"}}, "use": "exam"}, "write one of gold, attention, training, quiz"),
+        ({"answers": {"preference": {"choice": "a"}}, "tolerance": {"nope": 1}}, "does not fit"),
+        ({"answers": {"preference": {"choice": "a"}}, "why": "x"}, "has a field “why”"),
+    ],
+)
+def test_gold_that_cannot_be_meant_is_refused(project, gold, words):
+    with pytest.raises(RowError, match=words):
+        take_in(project=project, items=[simple(1, gold=gold)])
