@@ -215,3 +215,9 @@ def advice(project: Project, question: Question) -> str:
         "%(method)s needs %(items)d items with two people's votes and two people with %(votes)d votes each. There are "
         "%(have)d such items and %(raters)d such people, so the majority stands."
     ) % {"method": wanted, "items": MIN_ITEMS, "votes": MIN_VOTES, "have": fit.items, "raters": fit.raters}
+
+
+def weighing(project: Project) -> list[tuple[str, str]]:
+    """Each question that is voted on or rated, with what weighs its answers now."""
+    asked = project.questions.select_related("fit")
+    return [(question.title, advice(project, question)) for question in asked if empty(question) is not None]

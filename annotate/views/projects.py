@@ -6,7 +6,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.text import slugify
 from django.views.decorators.http import require_http_methods, require_safe
 
-from annotate import access, projects, queries
+from annotate import access, projects, queries, skills
 from annotate.forms import (
     CriterionForm,
     GuidelinesForm,
@@ -99,7 +99,7 @@ def settings(request: HttpRequest, slug: str) -> HttpResponse:
     return render(
         request,
         "annotate/project_settings.html",
-        {"project": project, "form": form},
+        {"project": project, "form": form, "weighing": skills.weighing(project)},
         status=422 if form.errors else 200,
     )
 

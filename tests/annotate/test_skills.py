@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
 from annotate import aggregation, skills, tallies, tasks
 from annotate.models import Fit, Item, Label, Measurement, Project, Question, Rater, RaterSkill
@@ -205,3 +206,15 @@ def test_single_choices_are_weighed_too(project, admin):
     skills.refresh(choose(project, Project.DAWID_SKENE))
     label = Label.objects.filter(question__name="topic").first()
     assert (label.value, label.method) == (["x"], "Dawid–Skene, fit 1")
+
+
+def test_a_manager_chooses_the_method_and_reads_what_weighs_now(project, manager, as_user):
+    answers(project, 30)
+    client, address = as_user(manager), reverse("project_settings", args=[project.slug])
+    page = client.get(address)
+    assert "until the worker" not in page.content.decode()
+    values = {name: value for name, value in page.context["form"].initial.items() if value is not None}
+    assert client.post(address, {**values, "aggregation_method": "dawid_skene"}).status_code == 302
+    assert "until the worker has fitted it, the majority stands" in client.get(address).content.decode()
+    tasks.fit_raters()
+    assert "There are 30 such items and 3 such people" in client.get(address).content.decode()
