@@ -47,12 +47,12 @@ def on_to(page: Page, title: str) -> None:
     expect(page.locator("#reading")).to_be_focused()
 
 
-def scrolled_to(pane, least: int) -> None:
+def scrolled_to(pane, least: int, way: str = "scrollTop") -> None:
     for _ in range(40):
-        if pane.evaluate("pane => pane.scrollTop") > least:
+        if pane.evaluate(f"pane => pane.{way}") > least:
             return
         pane.page.wait_for_timeout(50)
-    raise AssertionError(f"The pane stands at {pane.evaluate('pane => pane.scrollTop')}.")
+    raise AssertionError(f"The pane stands at {pane.evaluate(f'pane => pane.{way}')}.")
 
 
 def test_a_key_of_one_s_own_is_chosen_by_pressing_it_and_used_for_labelling(bench: Page, annotator, live_server):
@@ -181,6 +181,7 @@ def test_panes_scroll_on_their_own_and_together_and_are_remembered(bench: Page, 
     a, b = bench.locator(".answer > .body").all()
     bench.keyboard.press("v")
     expect(a).to_have_attribute("tabindex", "0")
+    expect(a).to_have_attribute("aria-label", re.compile("Text of answer A"))
     a.evaluate("pane => pane.scrollTo(0, 400)")
     bench.wait_for_timeout(100)
     assert b.evaluate("pane => pane.scrollTop") == 0
@@ -234,6 +235,34 @@ def test_on_a_phone_the_letter_of_the_answer_that_is_read_stays_in_sight(bench: 
     for answer in bench.locator(".answer").all():
         answer.evaluate("answer => window.scrollTo(0, answer.offsetTop + 900)")
         assert 0 <= answer.locator("header").bounding_box()["y"] < 5
+
+
+def test_what_scrolls_sideways_can_be_reached_without_a_mouse(bench: Page):
+    on_to(bench, "Item 2?")
+    on_to(bench, "Item 3?")
+    for wide in (bench.locator(".table"), bench.locator(".code pre")):
+        wide.focus()
+        expect(wide).to_be_focused()
+        bench.keyboard.press("ArrowRight")
+        scrolled_to(wide, 10, "scrollLeft")
+
+
+def test_the_aids_hold_for_an_item_that_was_fetched_ahead_while_the_network_is_away(bench: Page, context):
+    with bench.expect_response("**/preferences/reading/"):
+        bench.keyboard.press("m")
+    bench.keyboard.press("4")
+    bench.keyboard.press("Enter")
+    expect(bench.locator(".turn").last).to_contain_text("Item 2?")
+    bench.wait_for_load_state("networkidle")  # the third is fetched ahead, and with its source
+    context.set_offline(True)
+    bench.keyboard.press("4")
+    bench.keyboard.press("Enter")
+    expect(bench.locator(".turn").last).to_contain_text("Item 3?")
+    expect(bench.locator(".body .source", has_text="# A title")).to_be_visible()
+    bench.keyboard.press("d")
+    expect(bench.locator("#toast")).to_contain_text("the network is away")
+    expect(bench.locator("[data-aid=diff]")).to_have_attribute("aria-pressed", "false")
+    context.set_offline(False)
 
 
 def test_the_history_is_a_page_of_its_own_too(bench: Page, live_server, project):

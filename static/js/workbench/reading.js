@@ -18,8 +18,9 @@ export function arrive() {
 function settle() {
   for (const button of main.querySelectorAll("[data-aid]")) button.setAttribute("aria-pressed", String(isOn(button.dataset.aid)));
   // What scrolls must be reachable without a mouse; a whole answer then needs a name too.
-  for (const wide of main.querySelectorAll(".reading .code pre, .reading .table")) {
-    if (wide.scrollWidth > wide.clientWidth) wide.setAttribute("tabindex", "0"); else wide.removeAttribute("tabindex");
+  for (const part of main.querySelectorAll(".reading .code pre, .reading .table, .reading .asked")) {
+    const scrolls = part.scrollWidth > part.clientWidth || part.scrollHeight > part.clientHeight + 1;
+    if (scrolls) part.setAttribute("tabindex", "0"); else part.removeAttribute("tabindex");
   }
   for (const body of bodies()) {
     const pane = isOn("panes");
