@@ -8,7 +8,7 @@ from django.utils.text import slugify
 from django.utils.translation import gettext_lazy as _
 
 from annotate import pools, questions
-from annotate.models import Flag, Invitation, Membership, Pool, Project, Question, User
+from annotate.models import Flag, Invitation, Membership, Pool, Project, User
 
 
 class ProjectForm(forms.ModelForm):
@@ -215,20 +215,6 @@ class UploadForm(forms.Form):
     """One file to look at and then, perhaps, take in."""
 
     file = forms.FileField(label="File", max_length=255)
-
-
-def question_initial(question: Question) -> dict[str, Any]:
-    """A rating question as CriterionForm shows it."""
-    config = question.config
-    anchors = config.get("anchors", {})
-    return {
-        "title": question.title,
-        "description": question.description,
-        "max": config["max"],
-        "anchor_low": anchors.get(str(config["min"]), ""),
-        "anchor_high": anchors.get(str(config["max"]), ""),
-        "required": question.required,
-    }
 
 
 class FlagForm(forms.ModelForm):

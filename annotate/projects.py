@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils.text import slugify
 
 from annotate import audit, questions
-from annotate.models import Membership, Project, Question, User, Version
+from annotate.models import Annotation, Membership, Project, Question, User, Version
 
 
 class ProjectError(Exception):
@@ -155,6 +155,8 @@ def change_question(*, project: Project, name: str, by: User, **values: Any) -> 
     """Make or change one question and keep the rubric as it now stands under a new version."""
     locked = Project.objects.select_for_update().get(pk=project.pk)
     defaults = {**values, "config": questions.check_config(values["kind"], values["config"])}
+    others = list(locked.questions.exclude(name=name))
+    questions.check_together([*others, Question(project=locked, name=name, **defaults)])
     create = {**defaults, "position": locked.questions.count()}
     old = locked.questions.filter(name=name).values(*defaults).first()
     question, is_new = Question.objects.update_or_create(
@@ -176,16 +178,80 @@ def change_question(*, project: Project, name: str, by: User, **values: Any) -> 
 
 
 @transaction.atomic
+def add_questions(*, project: Project, asked: Iterable[Mapping[str, Any]], by: User) -> list[Question]:
+    """Ask these too, after those that are there; one whose name is taken is left as it stands.
+
+    Raises questions.QuestionError where they do not fit with what is asked already.
+    """
+    locked = Project.objects.select_for_update().get(pk=project.pk)
+    there = list(locked.questions.all())
+    names = {question.name for question in there}
+    new = [spec for spec in asked if spec["name"] not in names]
+    made = [question_from(spec, len(there) + place) for place, spec in enumerate(new)]
+    questions.check_together([*there, *made])
+    for question in made:
+        question.project = locked
+        question.save()
+        audit.record(
+            project=locked, by=by, verb=audit.CREATED, kind="question", object_id=question.pk, words=question.title
+        )
+    if made:
+        keep_rubric(locked, by)
+    return made
+
+
+@transaction.atomic
+def move_question(*, question: Question, by: User, up: bool) -> None:
+    """Ask a question one place earlier or later."""
+    locked = Project.objects.select_for_update().get(pk=question.project_id)
+    order = list(locked.questions.all())
+    place = next(place for place, other in enumerate(order) if other.pk == question.pk)
+    other = place - 1 if up else place + 1
+    if not 0 <= other < len(order):
+        return
+    order[place], order[other] = order[other], order[place]
+    for position, each in enumerate(order):
+        each.position = position
+    Question.objects.bulk_update(order, ["position"])
+    keep_rubric(locked, by)
+    audit.record(
+        project=locked,
+        by=by,
+        verb=audit.CHANGED,
+        kind="question",
+        object_id=question.pk,
+        words=question.title,
+        before={"position": place},
+        after={"position": other},
+    )
+
+
+@transaction.atomic
 def remove_question(*, question: Question, by: User) -> None:
-    """Take a question away; refused once anybody has answered it, since its answers would lose their meaning."""
+    """Take a question away. What was answered to it stays on its annotations and its words in the rubric's versions.
+
+    Refused once it has labels, which would lose their meaning, and while another question depends on it.
+    """
     locked = Project.objects.select_for_update().get(pk=question.project_id)
     if question.labels.exists():
         raise ProjectError(f"“{question.title}” has answers already, so it stays: make it optional instead.")
+    try:
+        questions.check_together([other for other in locked.questions.all() if other.pk != question.pk])
+    except questions.QuestionError as error:
+        raise ProjectError(str(error)) from None
     audit.record(
         project=locked, by=by, verb=audit.REMOVED, kind="question", object_id=question.pk, words=question.title
     )
     question.delete()
     keep_rubric(locked, by)
+
+
+def is_answered(question: Question) -> bool:
+    """Has anybody answered it: it has a label, or one of the project's newest thousand annotations answers it."""
+    if question.labels.exists():
+        return True
+    newest = Annotation.objects.filter(item__project_id=question.project_id).order_by("-pk")
+    return any(question.name in answers for answers in newest.values_list("answers", flat=True)[:1000])
 
 
 def keep_rubric(project: Project, by: User) -> None:

@@ -15,6 +15,7 @@ from annotate.views import (
     preferences,
     projects,
     quality,
+    questions,
     reading,
 )
 
@@ -31,7 +32,9 @@ urlpatterns = [
     path("p/<slug:slug>/live/", projects.live, name="project_live"),
     path("p/<slug:slug>/settings/", projects.settings, name="project_settings"),
     path("p/<slug:slug>/guidelines/", projects.guidelines, name="guidelines"),
-    path("p/<slug:slug>/questions/", projects.questions, name="questions"),
+    path("p/<slug:slug>/guidelines/preview/", projects.guidelines_preview, name="guidelines_preview"),
+    path("p/<slug:slug>/questions/", questions.index, name="questions"),
+    path("p/<slug:slug>/questions/preview/", questions.preview, name="questions_preview"),
     path("p/<slug:slug>/label/", labelling.label, name="label"),
     path("p/<slug:slug>/label/ahead/", labelling.ahead, name="label_ahead"),
     path("p/<slug:slug>/label/back/", labelling.back, name="label_back"),

@@ -14,6 +14,8 @@ from tests.test_permissions import ADMIN, MANAGER, PAGES, THINGS
 
 # What everybody does for themselves: to sign in, to label, to choose how their own pages look.
 NO_ACTS = {
+    "guidelines_preview",
+    "questions_preview",
     "account_login",
     "account_reauthenticate",
     "account_change_password",
@@ -50,7 +52,7 @@ def upload(project, **_) -> dict:
 
 
 def question(project, **_) -> dict:
-    return {"title": "Kind", "max": "5"}
+    return {"set": "rlhf"}
 
 
 def queued(project, things) -> dict:

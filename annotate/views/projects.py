@@ -2,9 +2,9 @@
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.utils.text import slugify
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotate import access, projects, queries, skills
 from annotate.forms import (
@@ -13,7 +13,6 @@ from annotate.forms import (
     PreferenceForm,
     ProjectForm,
     SettingsForm,
-    question_initial,
 )
 from annotate.models import Project, Question
 
@@ -120,33 +119,8 @@ def guidelines(request: HttpRequest, slug: str) -> HttpResponse:
     return render(request, "annotate/guidelines.html", {"project": project, "form": form})
 
 
-@form_view
-def questions(request: HttpRequest, slug: str) -> HttpResponse:
-    """The rubric: see it, add a criterion, change one (?question=name), remove one."""
-    user = access.signed_in(request)
-    project = access.managed_project(user, slug)
-    asked = list(project.questions.all())
-    editing = (
-        get_object_or_404(Question, project=project, name=request.GET["question"])
-        if "question" in request.GET
-        else None
-    )
-    if request.method == "POST" and "remove" in request.POST:
-        return remove(request, project, get_object_or_404(Question, project=project, name=request.POST["remove"]))
-    form = CriterionForm(request.POST or None, initial=question_initial(editing) if editing else None)
-    if request.method == "POST" and form.is_valid():
-        name = editing.name if editing else slugify(form.cleaned_data["title"])
-        projects.change_question(project=project, name=name, by=user, kind=Question.RATING, **criterion_values(form))
-        messages.success(request, f"“{form.cleaned_data['title']}” is part of the rubric.")
-        return redirect("questions", slug)
-    context = {"project": project, "questions": asked, "form": form, "editing": editing}
-    return render(request, "annotate/questions.html", context, status=422 if form.errors else 200)
-
-
-def remove(request: HttpRequest, project: Project, question: Question) -> HttpResponse:
-    try:
-        projects.remove_question(question=question, by=access.signed_in(request))
-        messages.success(request, f"“{question.title}” is no longer asked.")
-    except projects.ProjectError as error:
-        messages.error(request, str(error))
-    return redirect("questions", project.slug)
+@require_POST
+def guidelines_preview(request: HttpRequest, slug: str) -> HttpResponse:
+    """The guidelines as they would be read, while they are written."""
+    access.managed_project(access.signed_in(request), slug)
+    return render(request, "annotate/_guidelines_text.html", {"text": request.POST.get("guidelines", "")})

@@ -259,3 +259,23 @@ def test_no_kind_is_wider_than_the_screen(open_bench, width, height):
         assert page.locator(".submit").bounding_box()["y"] < height
         press(page, ".")
     assert Project.objects.count() == 1
+
+
+def test_a_question_is_written_in_the_browser_with_its_preview_beside_it(page: Page, live_server, signed_in, admin):
+    project = projects.create_project(name="Empty", by=admin, asked=[])
+    signed_in(admin)
+    page.goto(live_server.url + reverse("questions", args=[project.slug]))
+    page.get_by_role("button", name="Pairwise, with a rubric").click()
+    expect(page.locator("#sample .preference")).to_be_visible()
+    expect(page.locator("#sample [data-question=why-both-bad]")).to_be_hidden()
+    page.locator("#sample .out span").first.click()
+    expect(page.locator("#sample [data-question=why-both-bad]")).to_be_visible()  # the real controls
+    page.get_by_role("link", name="Ranking of several answers").click()
+    expect(page.locator("#sample .ranks .place")).to_have_count(3)
+    page.get_by_label("Question", exact=True).fill("Sort them")
+    expect(page.locator("#sample")).to_contain_text("Sort them")
+    page.get_by_role("button", name="Ask it").click()
+    expect(page.locator(".list")).to_contain_text("Sort them")
+    assert list(project.questions.values_list("name", flat=True)) == [
+        "preference", "why-both-bad", "helpful", "sort-them",
+    ]  # fmt: skip

@@ -28,7 +28,7 @@ const questions = () => [...main.querySelectorAll("#answer [data-question]")].fi
 // A new item: the first question is the one that the keys mean. Call `redraw` alone when the fields were filled anew.
 export function open(form) {
   for (const question of main.querySelectorAll("[data-question]")) kindOf(question).open?.(question);
-  form.classList.toggle("stepwise", main.querySelectorAll(".ask").length > MOST_AT_ONCE);
+  form.classList.toggle("stepwise", Boolean($(".stepper", form)) && main.querySelectorAll(".ask").length > MOST_AT_ONCE);
   redraw();
   mark(questions().find((question) => !isWhole(question)) || questions()[0]);
 }
