@@ -175,6 +175,13 @@ def test_the_differences_are_marked_on_both_sides_and_end_with_the_item(bench: P
     expect(bench.locator("[data-aid=diff]")).to_have_attribute("aria-pressed", "false")
 
 
+def test_a_difference_far_below_comes_into_sight(bench: Page):
+    on_to(bench, "Item 2?")
+    bench.keyboard.press("d")
+    expect(bench.locator(".compared del, .compared ins").first).to_be_in_viewport()
+    assert bench.locator("#reading").evaluate("region => region.scrollTop") > 500
+
+
 def test_panes_scroll_on_their_own_and_together_and_are_remembered(bench: Page, annotator):
     bench.set_viewport_size({"width": 1280, "height": 800})
     on_to(bench, "Item 2?")
@@ -218,15 +225,15 @@ def test_code_can_be_copied(bench: Page, context):
     assert "print('xxx" in bench.evaluate("navigator.clipboard.readText()")
 
 
-@pytest.mark.parametrize("aid", ["", "m", "d"])
-def test_no_content_makes_a_phone_scroll_sideways(bench: Page, aid):
-    bench.set_viewport_size({"width": 360, "height": 640})
+@pytest.mark.parametrize(("width", "aid"), [(360, ""), (360, "m"), (360, "d"), (640, "")])  # 640: 1280 at 200% zoom
+def test_no_content_makes_a_narrow_page_scroll_sideways(bench: Page, width, aid):
+    bench.set_viewport_size({"width": width, "height": 640})
     on_to(bench, "Item 2?")
     on_to(bench, "Item 3?")
     if aid:
         bench.keyboard.press(aid)
         expect(bench.locator(".body .source, .body .difference").first).to_be_visible()
-    assert bench.evaluate("document.documentElement.scrollWidth") <= 360
+    assert bench.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_on_a_phone_the_letter_of_the_answer_that_is_read_stays_in_sight(bench: Page):

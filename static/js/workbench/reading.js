@@ -36,8 +36,8 @@ function toggle(aid) {
   const on = main.classList.toggle(`reads-${aid}`);
   if (aid === "diff" && on) main.classList.remove("reads-source");
   if (aid === "source" && on) main.classList.remove("reads-diff");
-  if (on && (aid === "source" || aid === "diff")) bring(aid);
   settle();
+  if (on && (aid === "source" || aid === "diff")) bring(aid);
   if (REMEMBERED.includes(aid)) remember(aid, on);
 }
 
@@ -50,7 +50,8 @@ function remember(name, on) {
 async function bring(aid) {
   const region = $("#reading");
   const address = region.dataset[aid];
-  if (!address || region.querySelector(`.${aid === "diff" ? "difference" : "source"}`)) return;
+  if (!address) return;
+  if (region.querySelector(`.${aid === "diff" ? "difference" : "source"}`)) return lead(aid);
   try {
     const response = await fetch(address, { headers: { "HX-Request": "true" } });
     if (!response.ok || response.redirected) throw new TypeError("not there");
@@ -62,6 +63,15 @@ async function bring(aid) {
     window.say(main.querySelector(".aids").dataset.missing);
   }
   settle();
+  lead(aid);
+}
+
+// Long answers may differ far below: go to the first difference, unless one is in sight.
+function lead(aid) {
+  const marks = isOn("diff") && aid === "diff" ? [...main.querySelectorAll(".compared del, .compared ins")] : [];
+  const { top, bottom } = $("#reading").getBoundingClientRect();
+  const inSight = ({ y }) => y >= Math.max(0, top) && y < Math.min(bottom, innerHeight * 0.6);
+  if (marks.length && !marks.some((mark) => inSight(mark.getBoundingClientRect()))) marks[0].scrollIntoView({ block: "center" });
 }
 
 function place(region, content) {
