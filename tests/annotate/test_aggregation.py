@@ -7,7 +7,7 @@ import pytest
 
 from annotate import aggregation, tallies
 from annotate.deciding import Opinion, aggregate_preference, aggregate_rating, majority, one_vote
-from annotate.models import Change, Item, Label, Prior, Rater
+from annotate.models import Change, Item, Label, Prior, Question, Rater
 from annotate.submitting import ImportedAnnotation, record_imported, record_judgment
 from tests import factories
 
@@ -182,6 +182,42 @@ def test_many_items_cost_no_more_statements_an_item(project, django_assert_max_n
     with django_assert_max_num_queries(60):
         aggregation.label_items(items)
     assert Label.objects.count() == 1000
+
+
+KINDS = {
+    "order": ("ranking", {}, [[1, 2], [2, 1], [1, 2]]),
+    "topic": ("choice", {"options": [{"value": "x"}, {"value": "y"}]}, [["x"], ["y"], ["x"]]),
+    "flaws": ("choice", {"options": ["x", "y", "z"], "multiple": True}, [["x", "y"], ["x"], ["z"]]),
+    "steps": ("step", {}, [[["good", "bad"], ["good"]], [["good", None], ["bad"]], [["good", "bad"], ["good"]]]),
+    "where": ("span", {}, [[{"response": 0, "start": s, "end": 9, "text": "", "tag": "t"}] for s in (1, 2, 3)]),
+    "why": ("critique", {}, [{"text": "Wrong.", "reasons": []}] * 3),
+}
+
+
+@pytest.mark.django_db
+def test_every_kind_of_question_gets_its_label_and_the_same_one_again(project):
+    item = factories.item(project, route="", overlap=0, slots_open=0)
+    for name, (kind, config, _) in KINDS.items():
+        Question.objects.create(project=project, name=name, kind=kind, title=name, config=config)
+    rows = [
+        ImportedAnnotation(
+            item.pk, factories.rater(project, f"p{n}"), [0, 1], {name: said[n] for name, (_, _, said) in KINDS.items()}
+        )
+        for n in range(3)
+    ]
+    record_imported(project=project, rows=rows)
+    values = dict(Label.objects.values_list("question__name", "value"))
+    assert {name: values[name] for name in ("order", "topic", "flaws", "steps")} == {
+        "order": [1, 2],
+        "topic": ["x"],
+        "flaws": ["x"],
+        "steps": [["good", "bad"], ["good"]],
+    }
+    assert [(span["start"], span["end"]) for span in values["where"]] == [(2, 9)]
+    assert "why" not in values
+    before, changes = contents(), Change.objects.count()
+    aggregation.label_items([item.pk])
+    assert (contents(), Change.objects.count()) == (before, changes)
 
 
 def test_the_votes_of_real_people_add_up_to_their_majority(shared_data):

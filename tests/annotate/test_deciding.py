@@ -84,6 +84,18 @@ def test_skill_weights_let_one_good_rater_outvote_two_poor_ones():
     assert label.method == "skill-weighted, fit 1"
 
 
+def test_a_judge_that_differs_between_orders_weighs_half_each_way():
+    parameters = {"options": ["a", "b", "tie"], "prior": [1 / 3] * 3, "usual": {"weight": 0.4}}
+    known = Known(SKILL_WEIGHTED, 1, parameters, {9: {"weight": 2 * log(3)}})
+    label = decide(said(9, "a", "judge"), said(9, "b", "judge"), known=known)
+    assert label.distribution == pytest.approx({"a": 3 / 7, "b": 3 / 7, "tie": 1 / 7})
+    assert (label.value, label.votes) == ("tie", 1)
+    judged = {**SKENE.raters, 9: {"confusion": GOOD}}
+    skene = decide(said(9, "a", "judge"), said(9, "b", "judge"), known=Known(DAWID_SKENE, 3, SKENE.parameters, judged))
+    products = {"a": 0.45 * (0.9 * 0.05) ** 0.5, "b": 0.45 * (0.05 * 0.9) ** 0.5, "tie": 0.1 * 0.1}
+    assert skene.distribution["a"] == pytest.approx(products["a"] / sum(products.values()))
+
+
 def answered(kind: str, config: dict, *answers, known=None):
     question = SimpleNamespace(name="q", kind=kind, config=config)
     opinions = [Opinion(n, "human", {"q": answer}) for n, answer in enumerate(answers)]

@@ -21,6 +21,13 @@ def test_the_majority_of_three_rankings():
     assert rankings.weakest(found) == 3 / 5
 
 
+def test_a_tie_is_half_a_win_each_way():
+    found = rankings.consensus([[1, 1, 2], [1, 2, 2]])
+    assert found.above[0, 1] == (1.5 + 1) / (2 + 2)
+    assert found.above[1, 2] == (1.5 + 1) / (2 + 2)
+    assert found.mean_ranks == pytest.approx([1.25, 2.0, 2.75])
+
+
 def test_two_who_say_the_opposite_make_a_tie():
     found = rankings.consensus([[1, 2, 3], [2, 1, 3]])
     assert (found.ranks, found.orders) == ([1, 1, 2], 2)
