@@ -241,6 +241,22 @@ def test_a_button_of_the_page_in_a_text_is_no_part_of_it(open_bench):
     assert (passage["start"], passage["text"]) == (code.index("is**"), "is")
 
 
+def test_words_are_marked_in_the_text_as_it_was_written_too(open_bench):
+    page = open_bench(KINDS[-1:], (FIRST, FIRST))
+    press(page, "m")
+    expect(page.locator(".body .source").first).to_be_visible()
+    page.evaluate("""() => {
+        const text = document.querySelector('.body .source').firstChild;
+        const at = text.data.indexOf('are**');
+        getSelection().setBaseAndExtent(text, at, text, at + 10);
+    }""")
+    page.locator("[data-tag=error]").click()
+    press(page, "Enter")
+    expect(page.locator("#waiting")).to_be_visible()
+    (passage,) = Annotation.objects.get().answers["proof"]
+    assert (passage["start"], passage["text"]) == (FIRST.index("are**"), "are** four")
+
+
 def test_a_passage_is_removed_again(open_bench):
     page = open_bench(KINDS[-1:], (FIRST, FIRST))
     press(page, "w", "1", "w", "b", "2")

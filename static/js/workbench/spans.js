@@ -19,11 +19,19 @@ function texts(question) {
     const article = document.querySelectorAll("#reading .answer")[index];
     const source = Number(data.dataset.source);
     const prose = article && [...article.querySelectorAll(".prose")].at(-1);
+    const written = prose && sourceInSight(prose);
+    if (written && count(plain(written)) === source) return { letter: data.dataset.text, source, runs: [[0, 0, source]], element: written };
     const shown = prose && count(plain(prose));
     if (shown === Number(data.dataset.length)) return { letter: data.dataset.text, source, runs, element: prose };
     // The text as it was written is the source itself; where it is shown in yet another way, nothing can be marked.
     return { letter: data.dataset.text, source, runs: [[0, 0, source]], element: shown === source ? prose : null };
   });
+}
+
+// While the text is read as it was written, that is what is marked.
+function sourceInSight(prose) {
+  const next = prose.nextElementSibling;
+  return next && next.matches(".source") && next.checkVisibility() ? next : null;
 }
 
 // As annotate/questions/aligning.py has it.
