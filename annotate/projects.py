@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
@@ -121,6 +122,23 @@ def question_from(spec: Mapping[str, Any], position: int) -> Question:
         is_veto=bool(spec.get("is_veto", False)),
         config=config,
     )
+
+
+@transaction.atomic
+def restore_versions(
+    *, project: Project, versions: Iterable[Mapping[str, Any]], guideline_version: int, rubric_version: int
+) -> None:
+    """The versions of a project that comes from an export, in place of those that making it made."""
+    made = [
+        Version(project=project, created_at=datetime.fromisoformat(version["created_at"]),
+                **{name: version[name] for name in ("kind", "number", "body")})
+        for version in versions
+    ]  # fmt: skip
+    if made:
+        project.versions.all().delete()
+        Version.objects.bulk_create(made)
+    project.guideline_version, project.rubric_version = guideline_version, rubric_version
+    project.save(update_fields=["guideline_version", "rubric_version"])
 
 
 def rubric_body(project: Project) -> list[dict[str, Any]]:

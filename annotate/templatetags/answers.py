@@ -74,6 +74,13 @@ def ranked(value: Any) -> str:
     return " > ".join(" = ".join(letters) for letters in places)
 
 
+@register.simple_tag
+def said(name: str, value: Any, questions: Mapping[str, Any]) -> str:
+    """An answer in words; ranks read as an order, where the project still asks the question (name → question)."""
+    question = questions.get(name)
+    return ranked(value) if question is not None and question.kind == "ranking" else answer(value)
+
+
 @register.filter
 def letter(position: int) -> str:
     """The letter of a response's stored position: 0 → a."""

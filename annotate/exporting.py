@@ -1,0 +1,149 @@
+"""The raw export: a project as a folder that `import_project` makes the same project of. Read only.
+
+`project.json` holds the guidelines, the questions, their versions and settings; `items.jsonl` the items in the native
+format with every annotation, replaced and late ones too. People stand under pseudonyms unless their names are wanted.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from annotate.models import Annotation, Gold, Item, Project, Rater, Response
+from annotate.projects import rubric_body
+
+BATCH = 500  # items in memory at once
+SETTINGS = (
+    "overlap", "lease_minutes", "daily_quota", "total_quota", "judge_share", "both_share", "aggregation_method",
+    "gold_rate", "has_training", "has_quiz", "quiz_pass_mark", "quiz_attempts",
+)  # fmt: skip
+
+
+def write_project(*, project: Project, folder: Path, with_names: bool = False) -> dict[str, Any]:
+    """Write both files into a folder that is made; returns what stands in them, counted. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = {} if with_names else pseudonyms(project)
+    body = json.dumps(project_body(project), ensure_ascii=False, indent=1)
+    (folder / "project.json").write_text(body + "\n", encoding="utf-8")
+    items = annotations = 0
+    with (folder / "items.jsonl").open("w", encoding="utf-8") as file:
+        for row in item_rows(project, names):
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            items += 1
+            annotations += len(row.get("annotations", []))
+    return {"project": project.slug, "folder": str(folder), "items": items, "annotations": annotations}
+
+
+def pseudonyms(project: Project) -> dict[str, str]:
+    """Name of a person → what stands for it: person-1 is who came first."""
+    people = Rater.objects.filter(project=project, kind=Rater.HUMAN).order_by("pk")
+    return {name: f"person-{number}" for number, name in enumerate(people.values_list("name", flat=True), start=1)}
+
+
+def stand_in(name: str, names: Mapping[str, str]) -> str:
+    """The pseudonym of a person; the name itself where names are wanted. Who never labelled has none of their own."""
+    return names.get(name, "somebody") if names and name else name
+
+
+def project_body(project: Project) -> dict[str, Any]:
+    versions = project.versions.order_by("kind", "number").values("kind", "number", "body", "created_at")
+    return {
+        "name": project.name,
+        "description": project.description,
+        "guidelines": project.guidelines,
+        "questions": rubric_body(project),
+        "guideline_version": project.guideline_version,
+        "rubric_version": project.rubric_version,
+        "versions": [{**version, "created_at": version["created_at"].isoformat()} for version in versions],
+        "settings": {name: project.__dict__[name] for name in SETTINGS},
+    }
+
+
+def item_rows(project: Project, names: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Every item as a native row, in the order in which they came."""
+    after = 0
+    while batch := list(
+        Item.objects.filter(project=project, pk__gt=after).select_related("pool").order_by("pk")[:BATCH]
+    ):
+        after = batch[-1].pk
+        ids = [item.pk for item in batch]
+        responses = by_item(Response.objects.filter(item__in=ids).order_by("position"))
+        annotations = by_item(Annotation.objects.filter(item__in=ids).select_related("rater"))
+        known = {gold.item_id: gold for gold in Gold.objects.filter(item__in=ids)}
+        for item in batch:
+            row = {
+                "id": item.external_id,
+                "tags": item.tags,
+                "metadata": item.metadata,
+                "prompt": item.prompt,
+                "responses": [response_row(response, names) for response in responses[item.pk]],
+                "for": for_row(item, names),
+                "gold": gold_row(known.get(item.pk)),
+                "annotations": list(annotation_rows(annotations[item.pk], names)),
+            }
+            yield filled(row)
+
+
+def by_item(rows: Iterable[Any]) -> dict[int, list[Any]]:
+    found: dict[int, list[Any]] = defaultdict(list)
+    for row in rows:
+        found[row.item_id].append(row)
+    return found
+
+
+def filled(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row without what says nothing; `responses` and `prompt` always do."""
+    return {name: value for name, value in row.items() if value not in (None, "", [], {})}
+
+
+def response_row(response: Response, names: Mapping[str, str]) -> dict[str, Any]:
+    return filled(
+        {
+            "model": response.model,
+            "author": stand_in(response.author, names),
+            "messages": response.messages,
+            "metadata": response.metadata,
+        }
+    )
+
+
+def for_row(item: Item, names: Mapping[str, str]) -> dict[str, Any] | None:
+    if item.pool is None:
+        return None
+    people = [stand_in(name, names) for name in item.pool.people]
+    return filled({"people": people, "skills": item.pool.skills}) or None
+
+
+def gold_row(gold: Gold | None) -> dict[str, Any] | None:
+    if gold is None:
+        return None
+    said = {"answers": gold.answers, "tolerance": gold.tolerance, "explanation": gold.explanation, "use": gold.use}
+    return filled(said)
+
+
+def annotation_rows(annotations: list[Annotation], names: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """The annotations of one item, each after the one that it replaces, with ids that count within the item."""
+    ordered = sorted(annotations, key=lambda one: (one.revision, one.submitted_at, one.rater.name, one.order_key))
+    numbers = {annotation.pk: str(number) for number, annotation in enumerate(ordered, start=1)}
+    for annotation in ordered:
+        name = annotation.rater.name
+        yield filled(
+            {
+                "id": numbers[annotation.pk],
+                "replaces": numbers.get(annotation.replaces_id) if annotation.replaces_id else None,
+                "rater": stand_in(name, names) if annotation.rater.kind == Rater.HUMAN else name,
+                "kind": annotation.rater.kind,
+                "order": annotation.order,
+                "answers": annotation.answers,
+                "reason": annotation.reason,
+                "reference": annotation.reference,
+                "confidence": annotation.confidence,
+                "seconds": annotation.seconds,
+                "metadata": annotation.metadata,
+                "guideline_version": annotation.guideline_version,
+                "rubric_version": annotation.rubric_version,
+                "submitted_at": annotation.submitted_at.isoformat(),
+                "counted": annotation.counted,
+            }
+        )

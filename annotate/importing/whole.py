@@ -1,0 +1,69 @@
+"""A raw export taken in: the project itself, then its items with all their annotations, whole or not at all."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from django.db import transaction
+
+from annotate import projects
+from annotate.exporting import SETTINGS
+from annotate.importing.errors import RowError
+from annotate.importing.native import NativeItem
+from annotate.importing.taking_in import TakenIn, take_in_rows
+from annotate.models import Project, User
+
+
+class ExportError(Exception):
+    """The folder is no raw export; the message says what is missing."""
+
+
+@transaction.atomic
+def import_project(*, folder: Path, by: User | None, name: str = "", slug: str = "") -> tuple[Project, TakenIn]:
+    """A new project from the folder. Raises ExportError, ProjectError, QuestionError and RowError."""
+    body = read_body(folder / "project.json")
+    settings = {key: value for key, value in body.get("settings", {}).items() if key in SETTINGS}
+    project = projects.create_project(
+        name=name or str(body["name"]),
+        slug=slug,
+        by=by,
+        description=str(body.get("description", "")),
+        guidelines=str(body.get("guidelines", "")),
+        asked=body["questions"],
+        **settings,
+    )
+    projects.restore_versions(
+        project=project,
+        versions=body.get("versions", []),
+        guideline_version=body.get("guideline_version", 1),
+        rubric_version=body.get("rubric_version", 1),
+    )
+    return project, take_in_rows(project=project, rows=rows_in(folder / "items.jsonl"))
+
+
+def read_body(path: Path) -> dict[str, Any]:
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ExportError(f"{path} cannot be read: {error}.") from None
+    if not isinstance(body, dict) or not {"name", "questions"} <= set(body):
+        raise ExportError(f"{path} holds no project: it needs a name and questions.")
+    return body
+
+
+def rows_in(path: Path) -> Iterator[tuple[int, NativeItem]]:
+    """The rows by their line numbers. Raises ExportError and RowError."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                yield number, row_in(line, number)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ExportError(f"{path} cannot be read: {error}.") from None
+
+
+def row_in(line: str, number: int) -> NativeItem:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise RowError(number, f"the line is no JSON: {error}.") from None
