@@ -7,7 +7,7 @@ BIN := .venv/bin
 VAR := $(abspath $(or $(PLUMBLINE_VAR),var))
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
 
-.PHONY: run test check lint types bench lock clean
+.PHONY: run test check lint types bench messages lock clean
 
 # --- install --------------------------------------------------------------------------------------------------
 .venv/runtime: requirements.txt constraints.txt
@@ -60,6 +60,10 @@ types: .venv/testing
 
 bench: .venv/testing
 	$(BIN)/python -m bench
+
+# Gather the texts to be translated into locale/ and compile the translations; ADD=fr begins a language.
+messages: .venv/testing $(VAR)/secret-key
+	@PLUMBLINE_DEV=1 SECRET_KEY=$$(cat $(VAR)/secret-key) $(BIN)/python manage.py messages $(if $(ADD),--add $(ADD))
 
 # Write constraints.txt anew from what is installed, after a deliberate upgrade.
 lock: .venv/testing

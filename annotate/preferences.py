@@ -1,10 +1,11 @@
-"""What a user chose for themselves, the same on every machine: keys, and how answers are read.
+"""What a user chose for themselves, the same on every machine: keys, how answers are read, and the language.
 
-The sole writer of `User.preferences`: {"keys": {action: key}, "reading": {name: true}}.
+The sole writer of `User.preferences`: {"keys": {action: key}, "reading": {name: true}, "language": code}.
 """
 
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 
 from annotate import keys
@@ -21,6 +22,12 @@ def reading(user: User) -> dict[str, bool]:
     """Reading aid → is it on?"""
     chosen = user.preferences.get("reading", {})
     return {name: bool(chosen.get(name)) for name in READING}
+
+
+def language(user: User) -> str:
+    """The code of the language that the user chose; empty where none was, or one that is no longer offered."""
+    chosen = str(user.preferences.get("language", ""))
+    return chosen if chosen in dict(settings.LANGUAGES) else ""
 
 
 @transaction.atomic
@@ -42,6 +49,11 @@ def change_reading(*, user: User, name: str, on: bool) -> None:
         return
     kept = locked(user)
     write(user, {**kept, "reading": {**kept.get("reading", {}), name: on}})
+
+
+@transaction.atomic
+def change_language(*, user: User, code: str) -> None:
+    write(user, {**locked(user), "language": code})
 
 
 def locked(user: User) -> dict[str, Any]:

@@ -26,6 +26,7 @@ urlpatterns = [
     path("keys/", preferences.keys, name="keys"),
     path("keys/change/", preferences.change_key, name="keys_change"),
     path("keys/reset/", preferences.reset_keys, name="keys_reset"),
+    path("preferences/language/", preferences.language, name="language"),
     path("preferences/reading/", preferences.reading, name="reading"),
     path("projects/new/", projects.create, name="project_new"),
     path("p/<slug:slug>/", projects.show, name="project"),

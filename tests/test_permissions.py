@@ -56,6 +56,7 @@ PAGES = {
     "keys": Page(SIGNED_IN),
     "keys_change": Page(None, SIGNED_IN),
     "keys_reset": Page(None, SIGNED_IN),
+    "language": Page(None, ANYBODY),
     "reading": Page(None, SIGNED_IN),
     "project_new": Page(ADMINS, ADMINS),
     "project": Page(MEMBERS, thing="slug"),

@@ -1,10 +1,13 @@
-"""What users choose for themselves: the keys of the workbench, and how they read."""
+"""What users choose for themselves: the keys of the workbench, how they read, and the language."""
 
 import re
 
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate import access, preferences
@@ -45,6 +48,26 @@ def reading(request: HttpRequest) -> HttpResponse:
     user = access.signed_in(request)
     preferences.change_reading(user=user, name=request.POST.get("name", ""), on=request.POST.get("on") == "1")
     return HttpResponse(status=204)
+
+
+@login_not_required
+@require_POST
+def language(request: HttpRequest) -> HttpResponse:
+    """Show the pages in another language: kept in this browser, and with the user who is signed in."""
+    code, origin = request.POST.get("language", ""), request.POST.get("next", "")
+    safe = url_has_allowed_host_and_scheme(origin, {request.get_host()}, require_https=request.is_secure())
+    response = redirect(origin if safe else "home")
+    if code in dict(settings.LANGUAGES):
+        response.set_cookie(
+            settings.LANGUAGE_COOKIE_NAME,
+            code,
+            max_age=settings.LANGUAGE_COOKIE_AGE,
+            secure=settings.LANGUAGE_COOKIE_SECURE,
+            samesite=settings.LANGUAGE_COOKIE_SAMESITE,
+        )
+        if isinstance(request.user, User):
+            preferences.change_language(user=request.user, code=code)
+    return response
 
 
 def show_keys(request: HttpRequest, user: User, action: str = "", problem: str = "") -> HttpResponse:

@@ -1,8 +1,9 @@
 // What every page needs: a word when a request fails, dialogs that ask first, menus that close.
+// The words stand in the page (templates/base.html), where they are translated.
 document.addEventListener("htmx:responseError", (event) => {
-  say(`That did not work (${event.detail.xhr.status}). Nothing was changed; try again.`);
+  say(document.getElementById("toast").dataset.failed.replace("{status}", event.detail.xhr.status));
 });
-document.addEventListener("htmx:sendError", () => say("The server cannot be reached. Your work stays here; try again."));
+document.addEventListener("htmx:sendError", () => say(document.getElementById("toast").dataset.unreachable));
 
 function say(text) {
   const toast = document.getElementById("toast");
