@@ -1,15 +1,18 @@
-"""Keys in the markup: those in force for the user who looks."""
+"""Keys in the markup: those in force for the user who looks. And words that the scripts fill in."""
 
+import json
 from typing import Any
 
 from django import template
 from django.template import Context
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from annotate import keys, preferences
 from annotate.models import Flag, User
 
 register = template.Library()
+# A number of each of Unicode's plural categories, the same for the languages that have them (Arabic has all six).
+PLURALS = {"zero": 0, "one": 1, "two": 2, "few": 3, "many": 11, "other": 100}
 
 
 def in_force(context: Context) -> dict[str, str]:
@@ -72,3 +75,17 @@ def skip_reasons() -> list[tuple[str, Any]]:
         ("harmful", gettext_lazy("harmful")),
         ("broken", gettext_lazy("broken")),
     ]
+
+
+@register.simple_tag
+def waiting_words() -> str:
+    """How many answers are not sent yet, as JSON: plural category → words, {n} to be filled in by the script."""
+    forms = {
+        category: ngettext(
+            "kept in this browser, not sent yet ({n} answer waiting)",
+            "kept in this browser, not sent yet ({n} answers waiting)",
+            number,
+        )
+        for category, number in PLURALS.items()
+    }
+    return json.dumps(forms, ensure_ascii=False)

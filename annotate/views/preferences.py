@@ -63,7 +63,7 @@ def language(request: HttpRequest) -> HttpResponse:
             code,
             max_age=settings.LANGUAGE_COOKIE_AGE,
             secure=settings.LANGUAGE_COOKIE_SECURE,
-            samesite=settings.LANGUAGE_COOKIE_SAMESITE,
+            samesite="Lax",
         )
         if isinstance(request.user, User):
             preferences.change_language(user=request.user, code=code)

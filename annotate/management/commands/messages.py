@@ -11,6 +11,7 @@ import io
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_python
@@ -22,10 +23,8 @@ from django.utils.translation.template import templatize
 
 ROOT = Path(settings.BASE_DIR)
 LOCALE = ROOT / "locale"
-KEYWORDS: dict[str, tuple[int, ...] | None] = {
-    "_": None, "gettext": None, "gettext_lazy": None, "ngettext": (1, 2), "ngettext_lazy": (1, 2),
-    "pgettext": ((1, "c"), 2), "pgettext_lazy": ((1, "c"), 2), "npgettext": ((1, "c"), 2, 3),
-}  # fmt: skip
+SINGLE, PLURAL = ("_", "gettext", "gettext_lazy"), ("ngettext", "ngettext_lazy")
+KEYWORDS = dict.fromkeys((*SINGLE, *PLURAL))
 HEADER = "# Translations of Plumbline. `make messages` gathers the texts and compiles; see docs/how-to/translating.md."
 
 
@@ -58,23 +57,21 @@ def gather() -> Catalog:
     """Every text to be translated, with the files that it stands in."""
     catalog = Catalog(charset="utf-8")
     for path in sources():
-        for text, context in texts_of(path):
-            catalog.add(text, locations=[(path.relative_to(ROOT).as_posix(), 0)], context=context)
+        for text in texts_of(path):
+            catalog.add(text, locations=[(path.relative_to(ROOT).as_posix(), 0)])
     return catalog
 
 
-def texts_of(path: Path) -> Iterator[tuple[str | tuple[str, str], str | None]]:
-    """The texts of one file: a text, or one and many as a pair; and the context where it has one."""
+def texts_of(path: Path) -> Iterator[str | tuple[str, str]]:
+    """The texts of one file: a text, or one and many as a pair."""
     text = path.read_text(encoding="utf-8")
     if path.suffix != ".py":
         # Django turns a template into calls of gettext between fillers; Python's tokenizer wants no indentation.
         text = "\n".join(line.strip() for line in templatize(text).splitlines())
     for _line, function, found, _comments in extract_python(io.BytesIO(text.encode()), KEYWORDS, [], {}):
-        messages = found if isinstance(found, tuple) else (found,)
-        context = messages[0] if "pgettext" in function else None
-        own = [message for message in messages[1 if context else 0 :] if message]
-        if own:
-            yield (own[0] if "ngettext" not in function and "npgettext" not in function else (own[0], own[1])), context
+        given: tuple[Any, ...] = found if isinstance(found, tuple) else (found,)
+        if given[0]:  # what is put together as the program runs cannot be gathered
+            yield (str(given[0]), str(given[1])) if function in PLURAL else str(given[0])
 
 
 def po_path(code: str) -> Path:
@@ -111,7 +108,7 @@ def write(code: str, catalog: Catalog) -> None:
     with path.open("wb") as file:
         # Without line numbers and in alphabetical order, so that two people's changes seldom meet.
         write_po(file, catalog, width=119, sort_output=True, include_lineno=False, omit_header=False)
-    path.with_suffix(".mo").write_bytes(compiled(catalog))
+    path.with_suffix(".mo").write_bytes(compiled(read(code)))
 
 
 def is_translated(message: object) -> bool:

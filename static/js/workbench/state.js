@@ -8,7 +8,9 @@ export const bench = { page: null, ahead: null, away: false, heard: Date.now() }
 // The words stand in the page (templates/annotate/_words.html), where they are translated.
 const said = $("#words").dataset;
 const filled = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
-const counted = (one, other, n) => filled(n === 1 ? one : other, { n });
+// Languages have up to six forms for a number of things; which one a number takes, the browser knows.
+const plural = new Intl.PluralRules(document.documentElement.lang);
+const counted = (forms, n) => filled(forms[plural.select(n)] || forms.other, { n });
 
 export const WORDS = {
   saving: said.saving, now: said.now, unsaved: said.unsaved, signedOut: said.signedOut, lost: said.lost,
@@ -16,7 +18,7 @@ export const WORDS = {
   seconds: (n) => filled(said.seconds, { n }),
   minutes: (n) => filled(said.minutes, { n }),
   missing: (title) => filled(said.missing, { title }),
-  waiting: (n) => counted(said.waitingOne, said.waitingOther, n),
+  waiting: (n) => counted(JSON.parse(said.waiting), n),
 };
 
 // Signing in again gives a new token; the cookie always has the one that is valid.

@@ -1,0 +1,137 @@
+"""Languages: who sees which, the files of translations, and that annotators' screens are complete in each."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.test import Client
+from django.urls import reverse
+from django.utils import translation
+
+from annotate.management.commands import messages
+from annotate.templatetags.workbench import waiting_words
+
+ROOT = Path(settings.BASE_DIR)
+OTHERS = [code for code, _name in settings.LANGUAGES if code != "en"]
+PLACEHOLDER = re.compile(r"%\(\w+\)[a-z.\d]|%%[nm]|\{\w*\}|</?\w+[^>]*>")
+SENTENCE = re.compile(r"""(["'`])[A-Z][a-z]+ [a-z]+[^"'`\n]*\1""")
+
+
+def words_of(response) -> tuple[str, str]:
+    """The language and the direction that a page says it has."""
+    found = re.search(r'<html lang="([\w-]+)" dir="(\w+)"', response.content.decode())
+    return found.groups()
+
+
+# --- Which language a page has --------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_before_signing_in_the_browser_decides_and_then_the_cookie():
+    client = Client()
+    sign_in = reverse("account_login")
+    assert words_of(client.get(sign_in)) == ("en", "ltr")
+    assert words_of(client.get(sign_in, headers={"Accept-Language": "ar,en;q=0.5"})) == ("ar", "rtl")
+    assert words_of(client.get(sign_in, headers={"Accept-Language": "fr"})) == ("en", "ltr")
+    answer = client.post(reverse("language"), {"language": "de", "next": sign_in})
+    assert answer.url == sign_in
+    assert words_of(client.get(sign_in, headers={"Accept-Language": "ar"})) == ("de", "ltr")
+
+
+def test_a_user_keeps_the_language_on_every_machine(annotator, as_user):
+    here, there = as_user(annotator), as_user(annotator)
+    here.post(reverse("language"), {"language": "ar"})
+    assert words_of(there.get(reverse("home"))) == ("ar", "rtl")
+    there.cookies[settings.LANGUAGE_COOKIE_NAME] = "de"  # left behind by somebody else on a shared machine
+    assert words_of(there.get(reverse("home"))) == ("ar", "rtl")
+
+
+def test_choosing_a_language_keeps_the_other_preferences(annotator, as_user):
+    client = as_user(annotator)
+    client.post(reverse("keys_change"), {"action": "skip", "key": "%"})
+    client.post(reverse("language"), {"language": "de"})
+    annotator.refresh_from_db()
+    assert annotator.preferences == {"keys": {"skip": "%"}, "language": "de"}
+
+
+@pytest.mark.parametrize("code", ["xx", "", "../en"])
+def test_a_language_that_is_not_offered_changes_nothing(code, annotator, as_user):
+    client = as_user(annotator)
+    answer = client.post(reverse("language"), {"language": code})
+    annotator.refresh_from_db()
+    assert (answer.status_code, annotator.preferences, "django_language" in client.cookies) == (302, {}, False)
+
+
+def test_a_language_that_was_dropped_since_is_not_used(annotator, as_user):
+    annotator.preferences = {"language": "tlh"}
+    annotator.save()
+    assert words_of(as_user(annotator).get(reverse("home"))) == ("en", "ltr")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("address", ["https://evil.example/", "//evil.example/", ""])
+def test_the_switch_leads_back_to_this_site_only(address):
+    assert Client().post(reverse("language"), {"language": "de", "next": address}).url == reverse("home")
+
+
+# --- The files of translations --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def gathered():
+    return messages.gather()
+
+
+def forms(message) -> list[str]:
+    return list(message.string) if isinstance(message.string, tuple) else [message.string]
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_what_is_compiled_is_what_is_translated(code):
+    """`make messages` was run after the last change of a translation."""
+    assert messages.po_path(code).with_suffix(".mo").read_bytes() == messages.compiled(messages.read(code))
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_a_translation_has_the_placeholders_of_its_text(code):
+    wrong = []
+    for message in messages.read(code):
+        if not message.id or not messages.is_translated(message):
+            continue
+        texts = message.id if isinstance(message.id, tuple) else (message.id,)
+        allowed = set().union(*(PLACEHOLDER.findall(text) for text in texts))
+        # “one” and “two” are often said without the number; the form for many must have every placeholder.
+        needed = set(PLACEHOLDER.findall(texts[-1]))
+        given = [set(PLACEHOLDER.findall(form)) for form in forms(message)]
+        if not set().union(*given) <= allowed or given[-1] != needed:
+            wrong.append(message.id)
+    assert wrong == []
+
+
+def test_every_plural_has_all_forms_of_its_language():
+    with translation.override("ar"):
+        arabic = json.loads(waiting_words())
+    assert list(arabic) == ["zero", "one", "two", "few", "many", "other"]
+    for code, count in (("de", 2), ("ar", 6)):
+        catalog = messages.read(code)
+        plurals = [message for message in catalog if isinstance(message.id, tuple)]
+        assert plurals
+        assert {len(message.string) for message in plurals} == {count}
+
+
+def test_texts_of_templates_and_of_code_are_found(gathered):
+    ids = {message.id for message in gathered}
+    assert "Submit, next" in ids  # translate, in a template
+    assert ("%(words)s word", "%(words)s words") in ids  # blocktranslate count
+    assert "Flag a problem; the item stays with you" in ids  # gettext_lazy
+
+
+def test_scripts_hold_no_sentences():
+    """What scripts say stands in the templates, where it is translated."""
+    wrong = []
+    for path in sorted((ROOT / "static" / "js").rglob("*.js")):
+        code = re.sub(r"(?m)(^|\s)//.*$", "", path.read_text(encoding="utf-8"))
+        wrong += [f"{path.name}: {found[0]}" for found in SENTENCE.finditer(code)]
+    assert wrong == []
