@@ -20,6 +20,7 @@ from annotate.statistics.skill_weights import leave_one_out, skills, weighted_po
 from annotate.statistics.votes import Floats, Integers, Votes, votes_of
 
 MIN_ITEMS, MIN_VOTES = 200, 20
+DECIMALS = 9
 RESPONSES = 100  # more than an item ever has: a rated thing is item · RESPONSES + response
 
 
@@ -68,6 +69,11 @@ class Fitted:
     items: int = 0
     raters: int = 0
     votes: int = 0
+
+
+def kept(numbers: Any) -> Any:
+    """Numbers as they are stored, to nine decimals: the same votes give the same fit in whatever order they lie."""
+    return np.round(np.asarray(numbers, dtype=np.float64), DECIMALS).tolist()
 
 
 @dataclass(frozen=True)
@@ -123,8 +129,8 @@ def by_skill(people: Indexed, options: list[str], given: Floats) -> Outcome:
     found = skills(people.votes)
     usual = weights(np.array([found.right.sum() / found.compared.sum()]), len(options))[0]
     weight = np.where(given >= MIN_VOTES, found.weight, usual)
-    own = [{"weight": float(value)} if many else {} for value, many in zip(weight, given >= MIN_VOTES, strict=True)]
-    parameters = {"options": options, "prior": [1 / len(options)] * len(options), "usual": {"weight": float(usual)}}
+    own = [{"weight": kept(value)} if many else {} for value, many in zip(weight, given >= MIN_VOTES, strict=True)]
+    parameters = {"options": options, "prior": [1 / len(options)] * len(options), "usual": {"weight": kept(usual)}}
     return parameters, skills_of(people, found.right, found.compared, own), weighted_posterior(people.votes, weight)
 
 
@@ -139,10 +145,10 @@ def by_confusion(people: Indexed, options: list[str], given: Floats) -> Outcome:
     )
     usual = confusion_against(alike, fit.posterior)[0]
     own = [
-        {"confusion": matrix.tolist()} if many else {}
+        {"confusion": kept(matrix)} if many else {}
         for matrix, many in zip(fit.confusion, given >= MIN_VOTES, strict=True)
     ]
-    parameters = {"options": options, "prior": fit.prior.tolist(), "usual": {"confusion": usual.tolist()}}
+    parameters = {"options": options, "prior": kept(fit.prior), "usual": {"confusion": kept(usual)}}
     return parameters, skills_of(people, *expected_right(people.votes, fit.posterior), own), fit.posterior
 
 
@@ -170,10 +176,10 @@ def judges(
     given = votes.of_raters(np.ones(len(votes.item)))
     own: list[dict[str, Any]] = [{} for _ in found.raters]
     if method == DAWID_SKENE:
-        own = [{"confusion": matrix.tolist()} for matrix in confusion_against(votes, truth)]
+        own = [{"confusion": kept(matrix)} for matrix in confusion_against(votes, truth)]
     elif method == SKILL_WEIGHTED:
         shares = np.divide(right, given, out=np.full_like(right, 0.5), where=given > 0)
-        own = [{"weight": float(weight)} for weight in weights(shares, votes.options)]
+        own = [{"weight": kept(weight)} for weight in weights(shares, votes.options)]
     known = [parameters if n >= MIN_VOTES else {} for parameters, n in zip(own, given, strict=True)]
     return [skill for skill in skills_of(found, right, given, known) if skill.n]
 
@@ -191,7 +197,14 @@ def fit_ratings(gathered: GatheredRatings, wanted: str) -> Fitted:
     method = LEANINGS if wanted != MAJORITY and found.bias.any() else MAJORITY
     rows = [leaning_row(*row, found.deviation) for row in zip(raters.tolist(), found.bias, found.ratings, strict=True)]
     able = int((found.ratings >= ratings.FEW).sum())
-    return Fitted(method, {"deviation": found.deviation}, rows, items, able, len(pairs))
+    return Fitted(
+        method,
+        {"deviation": None if found.deviation is None else kept(found.deviation)},
+        rows,
+        items,
+        able,
+        len(pairs),
+    )
 
 
 def leaning_row(rater: int, bias: float, n: int, deviation: float | None) -> Skill:
@@ -199,4 +212,4 @@ def leaning_row(rater: int, bias: float, n: int, deviation: float | None) -> Ski
     if not bias or deviation is None:
         return Skill(rater, {}, int(n))
     spread = Z95 * deviation / float(np.sqrt(n + ratings.RIDGE))
-    return Skill(rater, {"bias": float(bias), "low": float(bias - spread), "high": float(bias + spread)}, int(n))
+    return Skill(rater, {"bias": kept(bias), "low": kept(bias - spread), "high": kept(bias + spread)}, int(n))

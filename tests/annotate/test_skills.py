@@ -7,7 +7,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from annotate import aggregation, skills, tallies, tasks
-from annotate.models import Fit, Item, Label, Measurement, Project, Question, Rater, RaterSkill
+from annotate.models import Annotation, Fit, Item, Label, Measurement, Project, Question, Rater, RaterSkill
 from annotate.statistics.dawid_skene import dawid_skene
 from annotate.statistics.votes import votes_of
 from annotate.submitting import ImportedAnnotation, record_imported
@@ -218,3 +218,26 @@ def test_a_manager_chooses_the_method_and_reads_what_weighs_now(project, manager
     assert "until the worker has fitted it, the majority stands" in client.get(address).content.decode()
     tasks.fit_raters()
     assert "There are 30 such items and 3 such people" in client.get(address).content.decode()
+
+
+def test_the_same_votes_in_another_order_give_the_same_labels(project, admin, crowd):
+    """What a project exports and another takes in lies in another order there, under other ids."""
+    other = factories.project(by=admin, name="Taken in")
+    annotations = list(Annotation.objects.select_related("item", "rater").order_by("?"))
+    raters = {
+        rater.pk: factories.rater(other, rater.name, rater.kind)
+        for rater in Rater.objects.filter(project=project).order_by("-pk")
+    }
+    items = {item.external_id: item for item in reversed(bare_items(other, len(crowd)))}
+    rows = [
+        ImportedAnnotation(items[a.item.external_id].pk, raters[a.rater_id], [0, 1], a.answers) for a in annotations
+    ]
+    record_imported(project=other, rows=rows)
+
+    def labels_of(of: Project, method: str) -> dict:
+        skills.refresh(choose(of, method))
+        fields = ("item__external_id", "value", "distribution", "method")
+        return {row[0]: row[1:] for row in Label.objects.filter(item__project=of).values_list(*fields)}
+
+    for method in (Project.DAWID_SKENE, Project.SKILL_WEIGHTED):
+        assert labels_of(other, method) == labels_of(project, method)
