@@ -161,6 +161,13 @@ class GenerateForm(StageForm):
         )
 
 
+class RunChoice(forms.ModelChoiceField):
+    """A choice among runs, each by its number and what it did."""
+
+    def label_from_instance(self, run: Any) -> str:
+        return f"run {run.pk}: {STAGES[run.kind].title}"
+
+
 class LoopForm(forms.Form):
     """A recurring recipe."""
 
@@ -174,7 +181,7 @@ class LoopForm(forms.Form):
     every_minutes = forms.IntegerField(
         min_value=1, max_value=60 * 24 * 31, initial=10, label="Looks every", help_text="minutes"
     )
-    like = forms.ModelChoiceField(
+    like = RunChoice(
         queryset=Run.objects.none(),
         required=False,
         empty_label="the defaults",

@@ -24,7 +24,8 @@ def index(request: HttpRequest, slug: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             loop = loops.create_loop(project=project, by=user, **form.cleaned_data)
-            messages.success(request, f"“{loop.name}” looks every {loop.every_minutes} minutes from now on.")
+            every = "minute" if loop.every_minutes == 1 else f"{loop.every_minutes} minutes"
+            messages.success(request, f"“{loop.name}” looks every {every} from now on.")
             return redirect("loops", slug)
         except loops.LoopError as error:
             form.add_error("name", str(error))
