@@ -14,12 +14,13 @@ const KINDS = {
   rating: { isWhole: (question) => !lackingGroup(question), lacks: (question) => lackingGroup(question).dataset.lacks, advances: true },
   ranking, critique, step, span,
 };
-const MOST_AT_ONCE = 3;  // more blocks of questions than this are shown one at a time
+const MOST_AT_ONCE = 3;  // more blocks of questions than this are shown one at a time; steps take the room of two
 
 const kindOf = (question) => KINDS[question.dataset.kind];
 const isWhole = (question) => kindOf(question).isWhole(question);
 const lackingGroup = (question) => [...question.querySelectorAll("fieldset")].find((group) => !$(":checked", group));
 const current = () => $("[data-question].current", main);
+const bulk = () => main.querySelectorAll(".ask").length + main.querySelectorAll(".ask.step").length;
 const blocks = () => [...main.querySelectorAll(".ask")].filter((block) => !block.hidden);
 const questions = () => [...main.querySelectorAll("#answer [data-question]")].filter((question) => !question.hidden);
 
@@ -28,7 +29,7 @@ const questions = () => [...main.querySelectorAll("#answer [data-question]")].fi
 // A new item: the first question is the one that the keys mean. Call `redraw` alone when the fields were filled anew.
 export function open(form) {
   for (const question of main.querySelectorAll("[data-question]")) kindOf(question).open?.(question);
-  form.classList.toggle("stepwise", Boolean($(".stepper", form)) && main.querySelectorAll(".ask").length > MOST_AT_ONCE);
+  form.classList.toggle("stepwise", Boolean($(".stepper", form)) && bulk() > MOST_AT_ONCE);
   redraw();
   mark(questions().find((question) => !isWhole(question)) || questions()[0]);
 }

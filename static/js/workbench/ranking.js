@@ -87,6 +87,7 @@ function redraw(question) {
     const shared = all.filter((other) => rank(row) && rank(other) === rank(row)).length > 1;
     row.classList.toggle("tied", shared);
     row.classList.toggle("ranked", Boolean(rank(row)));
+    row.setAttribute("aria-label", rank(row) ? row.dataset.ranked.replace("%n", rank(row)) : row.dataset.unranked);
   }
   $("[data-keep]", question).hidden = whole;
 }

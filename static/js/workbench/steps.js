@@ -8,7 +8,7 @@ const lackingSection = (question) => sections(question).find((section) => !$(":c
 function press(question, name) {
   const row = here(question);
   if (!row) return false;
-  if (name === "e") return firstError(question, row);
+  if (name === $("[data-first-error]", question).dataset.rate) return firstError(question, row);
   const input = $(`[data-rate="${CSS.escape(name)}"]`, row);
   if (!input) return false;
   input.click();
