@@ -26,6 +26,7 @@ NO_ACTS = {
     "invitation",  # leaves one when it is accepted: tests/annotate/test_accounts.py
     "label_quiz",
     "discussion",
+    "language",
     "label_submit",
     "label_draft",
     "label_skip",
