@@ -5,9 +5,10 @@ The wrong user gets 404, as if the thing were not there. Admins may do everythin
 
 from typing import cast
 
+from django.db.models import Exists, OuterRef
 from django.http import Http404, HttpRequest
 
-from annotate.models import Assignment, BulkAct, Flag, Import, Item, Membership, Pool, Project, Return, SavedView, User
+from annotate.models import Assignment, BulkAct, Flag, Import, Item, Membership, Pool, Project, SavedView, User
 
 MANAGER, REVIEWER, ANNOTATOR = Membership.MANAGER, Membership.REVIEWER, Membership.ANNOTATOR
 ANY = frozenset({MANAGER, REVIEWER, ANNOTATOR})
@@ -29,7 +30,9 @@ def role_in(user: User, project: Project) -> str | None:
 
 def entered(user: User, slug: str) -> tuple[Project, str] | None:
     """The project and the user's role in it, in one query for members; None where either is missing."""
-    user.member = Membership.objects.filter(project__slug=slug, user=user).select_related("project").first()
+    own = Membership.objects.filter(project__slug=slug, user=user).select_related("project")
+    pools = Pool.objects.filter(project=OuterRef("project"))
+    user.member = own.annotate(has_pools=Exists(pools)).first()  # type: ignore[no-redef]
     if user.member is not None:
         return user.member.project, MANAGER if user.is_admin else user.member.role
     found = Project.objects.filter(slug=slug).first() if user.is_admin else None
@@ -120,10 +123,12 @@ def managed_import(user: User, slug: str, pk: int) -> Import:
 
 def own_assignment(user: User, slug: str, pk: int) -> Assignment:
     """An assignment of the user's own, in a project that the user is still a member of. Raises Http404."""
-    own = Assignment.objects.filter(pk=pk, rater__user=user, item__project=project(user, slug))
-    found = own.exclude(state=Assignment.EXCLUDED).select_related("item__project", "rater").first()
+    opened = project(user, slug)
+    own = Assignment.objects.filter(pk=pk, rater__user=user, rater__project=opened)
+    found = own.exclude(state=Assignment.EXCLUDED).select_related("rater").first()
     if found is None:
         raise Http404("No such assignment.")
+    found.rater.project = opened
     return found
 
 
@@ -132,23 +137,4 @@ def reviewed_flag(user: User, slug: str, pk: int) -> Flag:
     found = Flag.objects.filter(project=reviewed_project(user, slug), pk=pk).select_related("project", "item").first()
     if found is None:
         raise Http404("No such flag.")
-    return found
-
-
-def discussed_item(user: User, slug: str, pk: int) -> tuple[Item, str]:
-    """An item and the user's role, for those who look after its project or have labelled it. Raises Http404."""
-    opened = project(user, slug)
-    role = user.opened[1] if user.opened else ANNOTATOR
-    found = Item.objects.filter(project=opened, pk=pk).select_related("project").first()
-    done = Assignment.objects.filter(item=pk, rater__user=user, state=Assignment.SUBMITTED)
-    if found is None or (role == ANNOTATOR and not done.exists()):
-        raise Http404("No such item.")
-    return found, role
-
-
-def own_return(user: User, slug: str, pk: int) -> Return:
-    """An item that came back to the user, in a project that they are still a member of. Raises Http404."""
-    found = Return.objects.filter(pk=pk, rater__user=user, item__project=project(user, slug)).first()
-    if found is None:
-        raise Http404("No such item came back.")
     return found

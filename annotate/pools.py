@@ -37,6 +37,8 @@ def admits(pool: Pool, user: User, member: Membership) -> bool:
 
 def open_to(user: User, member: Membership) -> list[int | None]:
     """The pools that a member may label from; None stands for the items without one."""
+    if member.has_pools is False:
+        return [None]
     pools = Pool.objects.filter(project_id=member.project_id).order_by("pk")
     return [None, *(pool.pk for pool in pools if admits(pool, user, member))]
 

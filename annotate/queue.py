@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.db import connection, transaction
-from django.db.models import Count, Exists, OuterRef, QuerySet, Subquery, Value
+from django.db.models import Exists, OuterRef, QuerySet, Subquery, Value, prefetch_related_objects
 from django.utils import timezone
 
-from annotate import aggregation, pools, slots, tallies
+from annotate import aggregation, compiled, pools, slots, tallies
 from annotate.models import Assignment, Item, Membership, Project, Rater, Response, User
 from annotate.quality import gold, phases
 
@@ -78,6 +78,7 @@ def leases(*, user: User, project: Project, wanted: int = 1, member: Membership 
     """
     locked = Rater.objects.select_for_update(no_key=True).filter(user=user, project=project).first()
     rater = locked or rater_for(user=user, project=project)
+    rater.project = project
     live = held(rater, project)
     wanted = min(wanted, MOST_LEASES)
     if len(live) >= wanted:
@@ -110,13 +111,13 @@ def leases_of_phase(rater: Rater, project: Project, member: Membership, phase: s
 
 def held(rater: Rater, project: Project) -> list[Assignment]:
     """The rater's live leases, the oldest first, for another term if half of one is over."""
-    live = Assignment.objects.filter(rater=rater, state=Assignment.LEASED).select_related("item")
-    found = list(live.order_by("leased_at", "pk")[:MOST_LEASES])
+    live = Assignment.objects.filter(rater=rater, state=Assignment.LEASED).order_by("leased_at", "pk")
+    found = list(live[:MOST_LEASES])
     term = timedelta(minutes=project.lease_minutes)
     if any(assignment.expires_at - timezone.now() < term / 2 for assignment in found):
         renew_all(rater_id=rater.pk, project=project)
     for assignment in found:
-        assignment.rater, assignment.item.project = rater, project
+        assignment.rater = rater
     return found
 
 
@@ -142,10 +143,9 @@ def by_urgency(rater: Rater, open_pools: Sequence[int | None]) -> list[int | Non
 
 
 class Free(NamedTuple):
-    """An item whose lock is held, how many responses it has, and the lease of it that this rater let expire."""
+    """An item whose lock is held, and the lease of it that this rater let expire."""
 
     item: Item
-    responses: int
     expired: int | None
 
 
@@ -165,13 +165,17 @@ def first_free(rater: Rater, open_pools: Sequence[int | None]) -> Free | None:
 
 
 def locked_head(rater: Rater, pool: int | None, *, skip_locked: bool) -> Free | None:
-    responses = Response.objects.filter(item=OuterRef("pk")).order_by().values("item").annotate(n=Count("pk"))
-    expired = Assignment.objects.filter(item=OuterRef("pk"), rater=rater, state=Assignment.EXPIRED)
-    found = candidates(rater, pool).annotate(
-        responses_count=Subquery(responses.values("n")), expired=Subquery(expired.values("pk"))
-    )
-    free = found.select_for_update(of=("self",), no_key=True, skip_locked=skip_locked).first()
-    return Free(free, free.responses_count, free.expired) if free else None
+    """The first candidate of one pool, if there is one."""
+
+    def build(rater_id: int, project_id: int, pool_id: int | None = None) -> QuerySet[Item]:
+        expired = Assignment.objects.filter(item=OuterRef("pk"), rater=rater_id, state=Assignment.EXPIRED)
+        found = candidates(Rater(pk=rater_id, project_id=project_id), pool_id)
+        found = found.annotate(expired=Subquery(expired.values("pk")))
+        return found.select_for_update(of=("self",), no_key=True, skip_locked=skip_locked)[:1]
+
+    numbers = [rater.pk, rater.project_id, *([] if pool is None else [pool])]
+    free = next(iter(compiled.run(("queue head", pool is None, skip_locked), build, *numbers)), None)
+    return Free(free, free.expired) if free else None
 
 
 def lease(rater: Rater, project: Project, open_pools: Sequence[int | None]) -> Assignment | None:
@@ -189,13 +193,13 @@ def free_known(rater: Rater, item_id: int) -> Free:
     """A gold, training or quiz item: it has no places to be taken."""
     item = Item.objects.get(pk=item_id)
     expired = Assignment.objects.filter(item=item, rater=rater, state=Assignment.EXPIRED)
-    return Free(item, item.responses.count(), expired.values_list("pk", flat=True).first())
+    return Free(item, expired.values_list("pk", flat=True).first())
 
 
 def hold(rater: Rater, project: Project, free: Free) -> Assignment:
     """Write the lease of an item whose place is taken."""
     item = free.item
-    item.project = project
+    prefetch_related_objects([item], "responses")
     now = timezone.now()
     until = now + timedelta(minutes=project.lease_minutes)
     if free.expired is not None:
@@ -207,7 +211,8 @@ def hold(rater: Rater, project: Project, free: Free) -> Assignment:
         )  # fmt: skip
         taken_up.save(update_fields=["state", "finished_at", "leased_at", "expires_at"])
         return taken_up
-    order = random.sample(range(free.responses), free.responses)
+    positions = [response.position for response in item.responses.all()]  # read here, and then shown
+    order = random.sample(positions, len(positions))
     return Assignment.objects.create(item=item, rater=rater, order=order, leased_at=now, expires_at=until)
 
 
@@ -231,7 +236,7 @@ def regain(*, assignment: Assignment) -> bool:
         return False
     if assignment.item.state != Item.GOLD and not slots.take(assignment.item_id):
         return False
-    until = timezone.now() + timedelta(minutes=assignment.item.project.lease_minutes)
+    until = timezone.now() + timedelta(minutes=assignment.rater.project.lease_minutes)
     return bool(lost.update(state=Assignment.LEASED, expires_at=until, finished_at=None))
 
 

@@ -14,12 +14,10 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from annotate import aggregation, changes, slots, tallies
+from annotate import aggregation, changes, rubrics, slots, tallies
 from annotate.models import Annotation, Assignment, Change, Item, Project, Question, Rater
 from annotate.quality import gold
 from annotate.questions import asked_now, can_ask, check_answers, reads_texts, text_of
-
-VERDICT = "verdict"  # in the place of a presented order: a reviewer sees all answers, in stored order
 
 
 def key_of(order: Sequence[int]) -> str:
@@ -46,6 +44,14 @@ def locked_item(item_id: int) -> Item:
     return Item.objects.select_for_update(of=("self",), no_key=True).select_related("project").get(pk=item_id)
 
 
+def held_item(assignment: Assignment) -> Item:
+    """What a submit needs of an assignment's item, held until the transaction ends; the project as it was read."""
+    fields = ("project", "state", "overlap")
+    item = Item.objects.select_for_update(no_key=True).only(*fields).get(pk=assignment.item_id)
+    item.project = assignment.rater.project
+    return item
+
+
 def current(item_id: int, rater_id: int, order: Sequence[int]) -> Annotation | None:
     """The rater's annotation of the item in this order that no revision has replaced."""
     chain = Annotation.objects.filter(item_id=item_id, rater_id=rater_id, order_key=key_of(order))
@@ -68,15 +74,16 @@ def submit_annotation(
     The same `idempotency_key` again returns the annotation that is there. A second submit is a revision. A late one
     is kept, and counts if a place is still open. The versions are those that the person saw; the project's if None.
     """
-    item = locked_item(assignment.item_id)
-    held = Assignment.objects.select_for_update(of=("self",)).select_related("rater").get(pk=assignment.pk)
-    if idempotency_key is not None:
-        sent = Annotation.objects.filter(idempotency_key=idempotency_key, item=item, rater=held.rater).first()
-        if sent is not None:
-            return sent
-    asked = asked_about(item.project.questions.all(), len(held.order))
+    item = held_item(assignment)
+    held = Assignment.objects.select_for_update().get(pk=assignment.pk)
+    held.rater = assignment.rater
+    own = list(Annotation.objects.filter(item=item, rater=held.rater).order_by("revision"))
+    sent = next((made for made in own if idempotency_key and made.idempotency_key == idempotency_key), None)
+    if sent is not None:
+        return sent
+    asked = asked_about(rubrics.questions_of(item.project), len(held.order))
     checked = check_answers(asked, answers, len(held.order), texts_of(item, asked))
-    previous = current(item.pk, held.rater_id, held.order)
+    previous = next((made for made in reversed(own) if made.order_key == key_of(held.order)), None)
     made = Annotation.objects.create(
         item=item,
         rater=held.rater,
@@ -118,8 +125,8 @@ def settle_labels(item: Item, made: Annotation, *, is_new: bool) -> None:
     changes.record(project_id=item.project_id, kind=Change.SUBMITTED, item_ids=[item.pk], annotation=made)
     counts = Counter({tallies.ANNOTATIONS[made.rater.kind]: int(is_new)})
     counts[tallies.GOLD_ANSWERS] = int(is_new and item.state == Item.GOLD)
-    for _items, difference in aggregation.relabel([item.pk]).values():
-        counts.update(difference)
+    _items, difference = aggregation.relabel_batch(item.project_id, [item])
+    counts.update(difference)
     tallies.add(project_id=item.project_id, counts=counts)
 
 
@@ -166,50 +173,6 @@ def record_judgment(
     )
     settle_labels(locked, made, is_new=previous is None)
     return made
-
-
-@transaction.atomic
-def record_verdict(
-    *, item: Item, rater: Rater, answers: Mapping[str, Any], reason: str = "", seconds: float | None = None
-) -> Annotation:
-    """Keep a reviewer's answer, in stored order, and let it decide the item's labels from now on.
-
-    It takes no place and is no vote: what people agree on is measured among those who did not see each other's
-    answers. A reviewer may leave questions out; those stay as people decided them. Raises questions.AnswerError.
-    """
-    locked = locked_item(item.pk)
-    asked = [question for question in locked.project.questions.all() if question.name in answers]
-    responses = list(locked.responses.all())
-    checked = check_answers(asked, answers, len(responses), texts_of(locked, asked))
-    chain = Annotation.objects.filter(item=locked, rater=rater, order_key=VERDICT).order_by("-revision")
-    previous = chain.first()
-    made = Annotation.objects.create(
-        item=locked,
-        rater=rater,
-        order=[response.position for response in responses],
-        order_key=VERDICT,
-        answers=checked,
-        reason=reason,
-        seconds=seconds,
-        counted=False,
-        guideline_version=locked.project.guideline_version,
-        rubric_version=locked.project.rubric_version,
-        revision=previous.revision + 1 if previous else 0,
-        replaces=previous,
-    )
-    Item.objects.filter(pk=locked.pk).update(verdict=made)
-    slots.settle([locked.pk])
-    settle_labels(locked, made, is_new=previous is None)
-    return made
-
-
-@transaction.atomic
-def withdraw_verdict(*, item: Item) -> None:
-    """Let people's answers decide the item again; the reviewer's answer stays in its history."""
-    slots.lock([item.pk])
-    Item.objects.filter(pk=item.pk).update(verdict=None)
-    slots.settle([item.pk])
-    aggregation.label_items([item.pk])
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ def main() -> int:
     names = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
     failed = 0
     for name in names:
-        if name != "__main__":
+        if not name.startswith("_"):
             print(f"== {name}", flush=True)
             failed += subprocess.run([sys.executable, "-m", f"bench.{name}"]).returncode != 0
     return failed

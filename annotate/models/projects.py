@@ -202,6 +202,9 @@ class Membership(models.Model):
     quiz_asked = models.PositiveSmallIntegerField(default=0)
     created_at = models.DateTimeField(default=timezone.now)
 
+    # Has the project any pools? Not stored: `annotate.access` reads it along; None where nobody has looked.
+    has_pools: bool | None = None
+
     class Meta:
         constraints = [models.UniqueConstraint(fields=["project", "user"], name="membership_unique_user")]
 

@@ -1,13 +1,16 @@
 """Keys in the markup: those in force for the user who looks. And words that the scripts fill in."""
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 from django import template
 from django.template import Context
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.html import escape
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import get_language, gettext_lazy, ngettext
 
-from annotate import keys, preferences
+from annotate import keys, preferences, stencils
 from annotate.models import Flag, User
 
 register = template.Library()
@@ -43,6 +46,30 @@ def hint(context: Context, name: Any) -> str:
 def key_range(context: Context, ends: str) -> str:
     """The user's keys for a range such as “q–t”."""
     return "–".join(str(hint(context, end)) for end in ends.split("–"))
+
+
+@register.simple_tag(takes_context=True)
+def stencil(context: Context, name: str, *vary: Any) -> SafeString:
+    """Include a fragment that is the same for every item but for the assignment's id, the token and the page's key.
+
+    `vary` is what it depends on besides the project's versions, the language and the user's keys.
+    """
+    project, assignment = context["project"], context["assignment"]
+    own = tuple(in_force(context).values())
+    versions = (project.pk, project.created_at, project.rubric_version, project.guideline_version)
+
+    def draw() -> str:
+        stand_in = SimpleNamespace(pk=stencils.PK, state=assignment.state, active_seconds=0.0)
+        with context.push(assignment=stand_in, csrf_token=stencils.CSRF_TOKEN, key=stencils.KEY):
+            return context.template.engine.get_template(name).render(context)  # type: ignore[union-attr]
+
+    values = {
+        str(stencils.PK): str(assignment.pk),
+        stencils.CSRF_TOKEN: escape(context["csrf_token"]),
+        stencils.KEY: escape(context["key"]),
+    }
+    text = stencils.filled((name, get_language(), own, versions, *vary), draw, values)
+    return mark_safe(text)  # noqa: S308 - rendered by a template, with what is filled in escaped
 
 
 @register.simple_tag(takes_context=True)

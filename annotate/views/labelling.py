@@ -3,23 +3,24 @@
 import json
 import math
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from operator import attrgetter
 from typing import Any
 from uuid import uuid4
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
+from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate import access, presenting, queue, rubrics, tallies
-from annotate.models import Annotation, Assignment, Item, Project, Question
+from annotate.models import Annotation, Assignment, Item, Project, Question, User
 from annotate.quality import feedback, phases
 from annotate.questions import AnswerError
 from annotate.submitting import asked_about, current, submit_annotation, texts_of
@@ -48,6 +49,7 @@ def own_page(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
 
 
 @never_cache
+@gzip_page
 @require_safe
 @own_page
 def label(request: HttpRequest, slug: str) -> HttpResponse:
@@ -96,7 +98,7 @@ def finished_before(project: Project, user_id: int, pk: int | None) -> Assignmen
     for state in (Assignment.SUBMITTED, Assignment.SKIPPED):  # each a range of one index
         done = own.filter(state=state, finished_at__isnull=False)
         done = done.filter(finished_at__lt=then) if then is not None else done
-        newest += done.select_related("item__project", "rater").order_by("-finished_at")[:1]
+        newest += done.select_related("item", "rater__project").order_by("-finished_at")[:1]
     return max(newest, key=attrgetter("finished_at"), default=None)
 
 
@@ -118,7 +120,7 @@ def show_next(request: HttpRequest, project: Project, note: str = "", announce: 
     if live:
         return show_item(request, live[0], note=note, announce=announce)
     standing = queue.standing(user=user, project=project, member=user.member)
-    context = {**strip(project, user.pk), "standing": standing, "note": note, "announce": announce}
+    context = {**strip(project, submitted_by(user, project)), "standing": standing, "note": note, "announce": announce}
     if user.member is not None and standing in (queue.QUIZ_PASSED, queue.QUIZ_FAILED):
         context |= {
             "quiz": phases.report(user.member, project),
@@ -149,7 +151,8 @@ def after(request: HttpRequest, project: Project, *, note: str = "", announce: s
         return show_next(request, project, note=note, announce=announce)
     response = show_ahead(request, project, on)
     if response is None:
-        response = render(request, "annotate/_strip.html", strip(project, access.signed_in(request).pk))
+        done = submitted_by(access.signed_in(request), project)
+        response = render(request, "annotate/_strip.html", strip(project, done))
     return saying(response, note) if note else response
 
 
@@ -163,21 +166,24 @@ def show_item(
     announce: str = "",
 ) -> HttpResponse:
     """The region with one item. `form` is what was sent, where that could not be taken."""
-    item = assignment.item
-    asked = asked_about(rubrics.questions_of(item.project), len(assignment.order))
+    item, project = assignment.item, assignment.rater.project
+    asked = asked_about(rubrics.questions_of(project), len(assignment.order))
     shown = shown_as(assignment, asked)
     if form is None:
         form = form_to_show(assignment, asked, shown)
     history, last = presenting.conversation(item)
+    is_leased = assignment.state == Assignment.LEASED
     context = {
-        **strip(item.project, access.signed_in(request).pk),
+        **strip(project, queue.submitted(assignment.rater)),
         **phase(request, assignment),
         "assignment": assignment,
         "item": item,
         "history": history,
         "last": last,
         "sides": presenting.sides(list(item.responses.all()), assignment.order),
-        "controls": presenting.controls(asked, shown, form),
+        "controls": partial(presenting.controls, asked, shown, form),  # made only where they are drawn
+        # Is the form the one that every item begins with?
+        "is_blank": is_leased and not form and not assignment.active_seconds and shown.texts is None,
         "reason": form.get("reason", ""),
         "key": uuid4().hex,
         "is_again": assignment.state in (Assignment.SUBMITTED, Assignment.SKIPPED),
@@ -190,9 +196,12 @@ def show_item(
 
 def show_lesson(request: HttpRequest, assignment: Assignment, lesson: feedback.Lesson) -> HttpResponse:
     """The region with what a training item teaches."""
-    user = access.signed_in(request)
     words = _("As expected.") if lesson.is_right else _("Not as expected.")
-    context = {**strip(assignment.item.project, user.pk), "lesson": lesson, "announce": words}
+    context = {
+        **strip(assignment.rater.project, queue.submitted(assignment.rater)),
+        "lesson": lesson,
+        "announce": words,
+    }
     return show_region(request, context)
 
 
@@ -230,17 +239,19 @@ def form_to_show(assignment: Assignment, asked: list[Question], shown: presentin
     return presenting.form_of(before.answers, before.reason, asked, shown) if before else {}
 
 
-def strip(project: Project, user_id: int) -> dict[str, Any]:
-    """The line above the item: the project, how far it is, and how much of it the user did today."""
-    midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
-    done = Assignment.objects.filter(rater__user=user_id, rater__project=project, state=Assignment.SUBMITTED)
+def submitted_by(user: User, project: Project) -> QuerySet[Assignment]:
+    return Assignment.objects.filter(rater__user=user, rater__project=project, state=Assignment.SUBMITTED)
+
+
+def strip(project: Project, done: QuerySet[Assignment]) -> dict[str, Any]:
+    """The line above the item: the project, how far it is, and how many of those `done` were done today."""
     counts = tallies.read(project.pk)
     # An answer to gold moves the count on like any other: were it to stand still, it would give the gold away.
     moving = (*tallies.LABELS.values(), tallies.GOLD_ANSWERS)
     labelled = sum(counts.get(name, 0) for name in moving)
     return {
         "project": project,
-        "today": done.filter(finished_at__gte=midnight).count(),
+        "today": done.filter(finished_at__gte=queue.midnight()).count(),
         "items": counts.get(tallies.ITEMS, 0),
         "labelled": min(labelled, counts.get(tallies.ITEMS, 0)),
     }
@@ -249,8 +260,8 @@ def strip(project: Project, user_id: int) -> dict[str, Any]:
 def phase(request: HttpRequest, assignment: Assignment) -> dict[str, Any]:
     """Where the annotator stands in training or quiz; nothing, and no query, in the real queue."""
     member = access.signed_in(request).member
-    now = phases.phase_of(member, assignment.item.project) if member else phases.REAL
-    return phases.progress(assignment.rater_id, assignment.item.project, now) if now in phases.USES else {}
+    now = phases.phase_of(member, assignment.rater.project) if member else phases.REAL
+    return phases.progress(assignment.rater_id, assignment.rater.project, now) if now in phases.USES else {}
 
 
 def swaps(request: HttpRequest) -> bool:
@@ -299,7 +310,7 @@ def guidelines(request: HttpRequest, slug: str) -> HttpResponse:
 def submit(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Keep the answers and show the next item, in one round trip."""
     assignment = access.own_assignment(access.signed_in(request), slug, pk)
-    project, order = assignment.item.project, assignment.order
+    project, order = assignment.rater.project, assignment.order
     asked = asked_about(rubrics.questions_of(project), len(order))
     shown = shown_as(assignment, asked)
     form = presenting.form_from(request.POST.dict(), asked, shown)
@@ -337,7 +348,7 @@ def skip(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     queue.skip(assignment=assignment, reason=request.POST.get("skip_reason", "").replace("\x00", "").strip())
     if not swaps(request):
         return redirect("label", slug)
-    return after(request, assignment.item.project, announce=_("Skipped."))
+    return after(request, assignment.rater.project, announce=_("Skipped."))
 
 
 @require_POST
@@ -345,14 +356,14 @@ def skip(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def draft(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Keep what is filled in so far and the lease alive; says whether the lease is still held."""
     assignment = access.own_assignment(access.signed_in(request), slug, pk)
-    asked = asked_about(rubrics.questions_of(assignment.item.project), len(assignment.order))
+    asked = asked_about(rubrics.questions_of(assignment.rater.project), len(assignment.order))
     form = presenting.form_from(request.POST.dict(), asked, presenting.Shown(tuple(assignment.order)))
     number = whole(request.POST.get("number", "")) or 0
     sent = {"form": form, "key": request.POST.get("key", "")[:64], "number": number}
     saved = keep_draft(assignment, sent, seconds_of(request))
     held = assignment.state != Assignment.EXPIRED or queue.regain(assignment=assignment)
     if held and assignment.state == Assignment.LEASED:
-        queue.renew_all(rater_id=assignment.rater_id, project=assignment.item.project)
+        queue.renew_all(rater_id=assignment.rater_id, project=assignment.rater.project)
     return JsonResponse({"saved": saved, "held": held})
 
 
