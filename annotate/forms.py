@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from annotate import pools, questions
 from annotate.models import Flag, Invitation, Membership, Pool, Project, User
+from annotate.question_sets import SETS
 
 
 class ProjectForm(forms.ModelForm):
@@ -57,6 +58,22 @@ class GuidelinesForm(forms.ModelForm):
         model = Project
         fields = ["guidelines"]
         widgets = {"guidelines": forms.Textarea(attrs={"rows": 20})}
+
+
+class BeginningForm(forms.Form):
+    """What a new project asks: a common set-up, or the two questions below it on the page."""
+
+    questions = forms.ChoiceField(
+        required=False,
+        label=_("Questions to begin with"),
+        choices=[("", _("The two below")), *((name, title) for name, (title, _specs) in SETS.items())],
+        help_text=_("More can be added, and all of them changed, under Questions."),
+    )
+
+    def asked(self, otherwise: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The questions of the chosen set-up."""
+        chosen = self.cleaned_data["questions"]
+        return SETS[chosen][1] if chosen else otherwise
 
 
 class PreferenceForm(forms.Form):

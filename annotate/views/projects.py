@@ -8,6 +8,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from annotate import access, projects, queries, skills
 from annotate.forms import (
+    BeginningForm,
     CriterionForm,
     GuidelinesForm,
     PreferenceForm,
@@ -28,15 +29,15 @@ def home(request: HttpRequest) -> HttpResponse:
 def create(request: HttpRequest) -> HttpResponse:
     user = access.admin(access.signed_in(request))
     form = ProjectForm(request.POST or None)
+    beginning = BeginningForm(request.POST or None, prefix="beginning")
     preference = PreferenceForm(request.POST or None, prefix="preference")
     criterion = CriterionForm(request.POST or None, prefix="criterion", initial=helpful_initial())
-    if request.method == "POST" and all([form.is_valid(), preference.is_valid(), criterion.is_valid()]):
-        project = projects.create_project(
-            by=user, asked=[preference_spec(preference), criterion_spec(criterion)], **form.cleaned_data
-        )
+    if request.method == "POST" and all(each.is_valid() for each in (form, beginning, preference, criterion)):
+        asked = beginning.asked(otherwise=[preference_spec(preference), criterion_spec(criterion)])
+        project = projects.create_project(by=user, asked=asked, **form.cleaned_data)
         messages.success(request, f"{project.name} is ready. Next: bring in something to label.")
         return redirect("project", project.slug)
-    context = {"form": form, "preference": preference, "criterion": criterion}
+    context = {"form": form, "beginning": beginning, "preference": preference, "criterion": criterion}
     return render(request, "annotate/project_new.html", context, status=422 if form.is_bound else 200)
 
 

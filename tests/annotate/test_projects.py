@@ -31,6 +31,14 @@ def test_an_admin_makes_a_project_with_its_questions(as_user, admin):
     assert Version.objects.get(project=made, kind="guidelines", number=1).body == "# Pick the better one"
 
 
+def test_a_project_can_begin_with_a_common_set_up(as_user, admin):
+    assert as_user(admin).post(reverse("project_new"), {**NEW, "beginning-questions": "process"}).status_code == 302
+    made = Project.objects.get(slug="kitchen-help")
+    assert [question.kind for question in made.questions.all()] == ["step", "choice"]
+    refused = as_user(admin).post(reverse("project_new"), {**NEW, "name": "Other", "beginning-questions": "poem"})
+    assert refused.status_code == 422
+
+
 def test_a_tie_on_an_even_scale_is_refused_with_a_sentence(as_user, admin):
     shown = as_user(admin).post(reverse("project_new"), {**NEW, "preference-points": "6"})
     assert shown.status_code == 422

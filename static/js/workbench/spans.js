@@ -9,6 +9,7 @@ const FAR = 10;  // words that the arrows up and down move by
 const count = (text) => [...text].length;
 const field = (question) => $("textarea", question);
 const lines = (question) => field(question).value.split("\n").filter((line) => line.trim());
+let held = null;     // what was selected when a tag's button was touched: the touch itself takes the selection away
 let marking = null;  // while words are marked by keyboard: the question, the text's element, its words, from where to where
 
 // --- Texts: the page's and the source's ---
@@ -117,7 +118,8 @@ function selected(question) {
 }
 
 function add(question, tag) {
-  const found = selected(question);
+  const found = selected(question) || held;
+  held = null;
   if (!found) {
     window.say(question.dataset.unmarked);
     return true;
@@ -134,6 +136,7 @@ function add(question, tag) {
 function press(question, name) {
   const button = $(`[data-rate="${CSS.escape(name)}"]`, question);
   if (!button) return false;
+  held = null;
   button.click();
   return true;
 }
@@ -247,6 +250,7 @@ function open(question) {
   field(question).tabIndex = -1;
   $(".written", question).setAttribute("aria-hidden", "true");
   for (const button of question.querySelectorAll("[data-tag]")) button.addEventListener("click", () => add(question, button.dataset.tag));
+  for (const button of question.querySelectorAll("[data-tag]")) button.addEventListener("pointerdown", () => { held = selected(question); });
   for (const button of question.querySelectorAll("button")) button.addEventListener("mousedown", (event) => event.preventDefault());  // the selection stays
   $("[data-mark]", question).addEventListener("click", () => (marking ? stop() : start(question)));
 }
