@@ -8,7 +8,7 @@ from typing import cast
 from django.db.models import Exists, OuterRef
 from django.http import Http404, HttpRequest
 
-from annotate.models import Assignment, BulkAct, Flag, Import, Item, Membership, Pool, Project, SavedView, User
+from annotate.models import Assignment, BulkAct, Flag, Import, Item, Membership, Pool, Project, Return, SavedView, User
 
 MANAGER, REVIEWER, ANNOTATOR = Membership.MANAGER, Membership.REVIEWER, Membership.ANNOTATOR
 ANY = frozenset({MANAGER, REVIEWER, ANNOTATOR})
@@ -137,4 +137,23 @@ def reviewed_flag(user: User, slug: str, pk: int) -> Flag:
     found = Flag.objects.filter(project=reviewed_project(user, slug), pk=pk).select_related("project", "item").first()
     if found is None:
         raise Http404("No such flag.")
+    return found
+
+
+def discussed_item(user: User, slug: str, pk: int) -> tuple[Item, str]:
+    """An item and the user's role, for those who look after its project or have labelled it. Raises Http404."""
+    opened = project(user, slug)
+    role = user.opened[1] if user.opened else ANNOTATOR
+    found = Item.objects.filter(project=opened, pk=pk).select_related("project").first()
+    done = Assignment.objects.filter(item=pk, rater__user=user, state=Assignment.SUBMITTED)
+    if found is None or (role == ANNOTATOR and not done.exists()):
+        raise Http404("No such item.")
+    return found, role
+
+
+def own_return(user: User, slug: str, pk: int) -> Return:
+    """An item that came back to the user, in a project that they are still a member of. Raises Http404."""
+    found = Return.objects.filter(pk=pk, rater__user=user, item__project=project(user, slug)).first()
+    if found is None:
+        raise Http404("No such item came back.")
     return found

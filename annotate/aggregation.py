@@ -6,6 +6,8 @@ Label is derived: thrown away and computed again from the same annotations and s
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -14,8 +16,11 @@ from django.utils import timezone
 from annotate import changes, slots, tallies
 from annotate.deciding import LEANINGS, WORDS, Aggregate, Known, Opinion, aggregate_question
 from annotate.models import Annotation, Change, Fit, Item, Label, Prior, Question, Rater, RaterSkill
+from annotate.quality import doubt
 
 WEIGHING = frozenset({*WORDS, LEANINGS})  # methods of a fit that change labels
+ITEM_FIELDS = ("project", "state", "overlap", "priority", "verdict_id", "review_value")
+REVIEWER = "reviewer"
 FIELDS = ["value", "probability", "distribution", "strength", "votes", "method", "decided_by", "details"]
 
 
@@ -36,6 +41,7 @@ def label_items(item_ids: Sequence[int]) -> None:
 
 
 Changed = dict[int, tuple[list[int], Counter[str]]]
+Standing = tuple[str, float]  # an item's state, and what a reviewer's look at it is worth
 
 
 def relabel(item_ids: Sequence[int]) -> Changed:
@@ -46,7 +52,7 @@ def relabel(item_ids: Sequence[int]) -> Changed:
     changed: Changed = {}
     for batch in slots.batches(item_ids):
         by_project: dict[int, list[Item]] = defaultdict(list)
-        for item in Item.objects.filter(pk__in=batch).only("project", "state", "overlap"):
+        for item in Item.objects.filter(pk__in=batch).only(*ITEM_FIELDS):
             by_project[item.project_id].append(item)
         for project_id, items in by_project.items():
             ids, counts = relabel_batch(project_id, items)
@@ -61,26 +67,58 @@ def relabel_batch(project_id: int, items: Sequence[Item]) -> tuple[list[int], Co
     asked = main_first(Question.objects.filter(project_id=project_id).select_related("fit"))
     opinions, priors, before = read_batch([item.pk for item in items])
     known = known_of(asked, opinions)
+    verdicts = verdicts_on(items)
     counts: Counter[str] = Counter()
     made: list[Label] = []
     gone: list[int] = []
-    states: dict[str, list[int]] = defaultdict(list)
+    standings: dict[Standing, list[int]] = defaultdict(list)
     changed = []
     for item in items:
         old = before.get(item.pk, {})
         of_item = ([], {}) if item.state == Item.GOLD else (opinions.get(item.pk, []), priors.get(item.pk, {}))
         new = aggregate_item(asked, *of_item, known)
+        if item.pk in verdicts:
+            new |= by_reviewer(asked, verdicts[item.pk])
         differing = [as_label(item.pk, key, new[key]) for key in new if key not in old or differs(old[key], new[key])]
         made += differing
         gone += [label.pk for key, label in old.items() if key not in new]
         state = state_of(item, opinions.get(item.pk, []), bool(new))
-        if state != item.state:
-            states[state].append(item.pk)
+        open_to_doubt = state == Item.LABELLED and item.pk not in verdicts
+        worth = doubt.worth(asked, of_item[0], new, item.priority) if open_to_doubt else 0.0
+        if (state, worth) != (item.state, item.review_value):
+            standings[state, worth].append(item.pk)
         counts.update(tally_difference(asked, item.state, old, state, new))
         if differing or len(old) > len(new) or state != item.state:
             changed.append(item.pk)
-    write(made, gone, states)
+    write(made, gone, standings)
     return changed, counts
+
+
+def verdicts_on(items: Iterable[Item]) -> dict[int, Mapping[str, Any]]:
+    """Item → the answers of the reviewer's verdict in force on it; no query where there is none."""
+    of_items = {item.verdict_id: item.pk for item in items if item.verdict_id and item.state != Item.GOLD}
+    if not of_items:
+        return {}
+    found = Annotation.objects.filter(pk__in=of_items).values_list("pk", "answers")
+    return {of_items[pk]: answers for pk, answers in found}
+
+
+def by_reviewer(asked: Iterable[Question], answers: Mapping[str, Any]) -> dict[int, Aggregate]:
+    """Question → what the verdict makes of it. It wins: the probability is 1, whatever others said."""
+    decided = {}
+    for question in asked:
+        alone = aggregate_question(question, [Opinion(0, Rater.HUMAN, answers)])
+        if alone is not None:
+            certain = dict.fromkeys(alone.distribution, 0.0)
+            if isinstance(alone.value, str):
+                certain |= {alone.value: 1.0}
+            elif question.kind == Question.CHOICE:
+                certain |= dict.fromkeys(alone.value, 1.0)
+            else:
+                certain = alone.distribution
+            probability = None if alone.probability is None else 1.0
+            decided[question.pk] = replace(alone, distribution=certain, probability=probability, method=REVIEWER)
+    return decided
 
 
 def set_aside(item: Item, state: str) -> Counter[str]:
@@ -88,7 +126,7 @@ def set_aside(item: Item, state: str) -> Counter[str]:
     asked = main_first(Question.objects.filter(project_id=item.project_id))
     before = {label.question_id: label for label in Label.objects.filter(item=item)}
     current = Item.objects.values_list("state", flat=True).get(pk=item.pk)
-    write([], [label.pk for label in before.values()], {state: [item.pk]})
+    write([], [label.pk for label in before.values()], {(state, 0.0): [item.pk]})
     return tally_difference(asked, current, before, state, {})
 
 
@@ -169,6 +207,8 @@ def state_of(item: Item, opinions: Iterable[Opinion], has_label: bool) -> str:
     """Labelled once there is a label and no further person is waited for; archived and gold items stay so."""
     if item.state in (Item.ARCHIVED, Item.GOLD):
         return item.state
+    if item.verdict_id and has_label:
+        return Item.LABELLED
     people = {opinion.rater for opinion in opinions if opinion.kind == Rater.HUMAN}
     return Item.LABELLED if has_label and len(people) >= item.overlap else Item.OPEN
 
@@ -198,8 +238,8 @@ def as_label(item_id: int, question_id: int, aggregate: Aggregate) -> Label:
     return Label(item_id=item_id, question_id=question_id, updated_at=timezone.now(), **aggregate.__dict__)
 
 
-def write(made: list[Label], gone: list[int], states: Mapping[str, list[int]]) -> None:
-    """Write new and differing labels, take away those without a vote, and set the items' states."""
+def write(made: list[Label], gone: list[int], standings: Mapping[Standing, list[int]]) -> None:
+    """Write new and differing labels, take away those without a vote, and set what follows for the items."""
     if made:
         Label.objects.bulk_create(
             made,
@@ -210,5 +250,5 @@ def write(made: list[Label], gone: list[int], states: Mapping[str, list[int]]) -
         )
     if gone:
         Label.objects.filter(pk__in=gone).delete()
-    for state, ids in states.items():
-        Item.objects.filter(pk__in=ids).update(state=state)
+    for (state, worth), ids in standings.items():
+        Item.objects.filter(pk__in=ids).update(state=state, review_value=worth)

@@ -13,6 +13,8 @@ PROJECT_PAGES = [
     ("label", "Label", access.ANY, ("label",)),
     ("items", "Items", access.REVIEWERS, ("item",)),
     ("flags", gettext_lazy("Flags"), access.REVIEWERS, ("flag",)),
+    ("review", gettext_lazy("Review"), access.REVIEWERS, ("review", "discussion")),
+    ("mine", gettext_lazy("My page"), frozenset({access.ANNOTATOR}), ("mine", "discussion")),
     ("quality", gettext_lazy("Quality"), access.MANAGERS, ("quality",)),
     ("import_new", "Import", access.MANAGERS, ("import",)),
     ("judges", "Judges", access.REVIEWERS, ("judge",)),

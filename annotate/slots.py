@@ -49,6 +49,7 @@ def counted_again() -> Case:
     taken = Coalesce(Subquery(people.values("n")), 0) + Coalesce(Subquery(live.values("n")), 0)
     return Case(
         When(state__in=[Item.ARCHIVED, Item.GOLD], then=Value(0)),
+        When(verdict__isnull=False, then=Value(0)),  # a reviewer has decided: nobody else is waited for
         default=Greatest(Value(0), F("overlap") - taken, output_field=IntegerField()),
         output_field=IntegerField(),
     )

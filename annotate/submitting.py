@@ -19,6 +19,8 @@ from annotate.models import Annotation, Assignment, Change, Item, Project, Quest
 from annotate.quality import gold
 from annotate.questions import asked_now, can_ask, check_answers, reads_texts, text_of
 
+VERDICT = "verdict"  # in the place of a presented order: a reviewer sees all answers, in stored order
+
 
 def key_of(order: Sequence[int]) -> str:
     """A presented order as text: [1, 0] → "1-0"."""
@@ -173,6 +175,51 @@ def record_judgment(
     )
     settle_labels(locked, made, is_new=previous is None)
     return made
+
+
+@transaction.atomic
+def record_verdict(
+    *, item: Item, rater: Rater, answers: Mapping[str, Any], reason: str = "", seconds: float | None = None
+) -> Annotation:
+    """Keep a reviewer's answer, in stored order, and let it decide the item's labels from now on.
+
+    It takes no place and is no vote: what people agree on is measured among those who did not see each other's
+    answers. A reviewer may leave questions out; those stay as people decided them. Raises questions.AnswerError.
+    """
+    locked = locked_item(item.pk)
+    asked = [question for question in locked.project.questions.all() if question.name in answers]
+    responses = list(locked.responses.all())
+    checked = check_answers(asked, answers, len(responses), texts_of(locked, asked))
+    chain = Annotation.objects.filter(item=locked, rater=rater, order_key=VERDICT).order_by("-revision")
+    previous = chain.first()
+    made = Annotation.objects.create(
+        item=locked,
+        rater=rater,
+        order=[response.position for response in responses],
+        order_key=VERDICT,
+        answers=checked,
+        reason=reason,
+        seconds=seconds,
+        counted=False,
+        guideline_version=locked.project.guideline_version,
+        rubric_version=locked.project.rubric_version,
+        revision=previous.revision + 1 if previous else 0,
+        replaces=previous,
+    )
+    locked.verdict = made
+    locked.save(update_fields=["verdict"])
+    slots.settle([locked.pk])
+    settle_labels(locked, made, is_new=previous is None)
+    return made
+
+
+@transaction.atomic
+def withdraw_verdict(*, item: Item) -> None:
+    """Let people's answers decide the item again; the reviewer's answer stays in its history."""
+    slots.lock([item.pk])
+    Item.objects.filter(pk=item.pk).update(verdict=None)
+    slots.settle([item.pk])
+    aggregation.label_items([item.pk])
 
 
 @dataclass(frozen=True)

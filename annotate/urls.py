@@ -12,11 +12,13 @@ from annotate.views import (
     importing,
     items,
     labelling,
+    mine,
     preferences,
     projects,
     quality,
     questions,
     reading,
+    review,
 )
 
 urlpatterns = [
@@ -68,6 +70,12 @@ urlpatterns = [
     path("p/<slug:slug>/items/<int:pk>/pool/", items.pool, name="item_pool"),
     path("p/<slug:slug>/agreement/", agreement.show, name="agreement"),
     path("p/<slug:slug>/items/<int:pk>/gold/", quality.gold_item, name="item_gold"),
+    path("p/<slug:slug>/items/<int:pk>/discussion/", review.discuss, name="discussion"),
+    path("p/<slug:slug>/review/", review.index, name="review"),
+    path("p/<slug:slug>/review/<int:pk>/", review.item, name="review_item"),
+    path("p/<slug:slug>/review/<int:pk>/withdraw/", review.withdraw, name="review_withdraw"),
+    path("p/<slug:slug>/mine/", mine.show, name="mine"),
+    path("p/<slug:slug>/mine/returned/<int:pk>/seen/", mine.seen, name="mine_seen"),
     path("p/<slug:slug>/quality/", quality.show, name="quality"),
     path("p/<slug:slug>/quality/members/<int:pk>/reset/", quality.reset, name="quality_reset"),
     path("p/<slug:slug>/import/", importing.new, name="import_new"),

@@ -5,6 +5,8 @@ import signal
 import tempfile
 from pathlib import Path
 
+from hypothesis import HealthCheck, settings
+
 os.environ.setdefault("PLUMBLINE_DEV", "1")
 os.environ.setdefault("PLUMBLINE_VAR", tempfile.mkdtemp(prefix="plumbline-tests-"))
 worker = os.environ.get("PYTEST_XDIST_WORKER")
@@ -20,3 +22,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and the processes that tests stop by it too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A busy machine is no defect of what is tested; nor may yesterday's luck decide today's run.
+settings.register_profile("plumbline", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("plumbline")

@@ -5,7 +5,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 
 from annotate.forms import SettingsForm
-from annotate.models import Act, Import
+from annotate.models import Act, Import, Item
+from annotate.quality import review
 from pipeline import runs
 from pipeline.models import Run
 from tests import factories
@@ -24,6 +25,8 @@ NO_ACTS = {
     "account_reset_password_from_key",
     "invitation",  # leaves one when it is accepted: tests/annotate/test_accounts.py
     "label_quiz",
+    "discussion",
+    "language",
     "label_submit",
     "label_draft",
     "label_skip",
@@ -80,6 +83,12 @@ def pair(project, **_) -> dict:
     return {}
 
 
+def decided(project, things) -> dict:
+    item = Item.objects.get(pk=things["item"])
+    review.decide(item=item, by=project.created_by, answers={"preference": {"choice": "a"}})
+    return {}
+
+
 # Address → what is sent there: a form, or what prepares the project and returns the form.
 SENT = {
     "project_new": {"name": "New", "guidelines": "", "preference-title": "Which?", "preference-points": 7,
@@ -101,6 +110,8 @@ SENT = {
     "pool": {"name": "Other", "skills": "fr"},
     "item_pool": {"pool": ""},
     "invitation_withdraw": {},
+    "review_item": {"answer-preference": "2"},
+    "review_withdraw": decided,
     "item_gold": {"use": "gold", "answer-preference": "2"},
     "quality": {"gold_rate": 7, "quiz_pass_mark": 80, "quiz_attempts": 3},
     "quality_reset": {},

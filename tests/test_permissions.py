@@ -9,7 +9,9 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from annotate import accounts, bulk
-from annotate.models import Assignment, Flag, Import, Invitation, Membership, SavedView
+from annotate.models import Assignment, Flag, Import, Invitation, Item, Membership, SavedView
+from annotate.quality import review
+from annotate.submitting import submit_annotation
 from tests import factories
 from tests.pipeline import stand_ins
 
@@ -75,6 +77,12 @@ PAGES = {
     "label_quiz": Page(None, MEMBERS, "slug"),
     "label_lesson": Page(frozenset({ANNOTATOR}), thing="assignment"),
     "item_gold": Page(MANAGERS, MANAGERS, "item"),
+    "review": Page(REVIEWERS, thing="slug"),
+    "review_item": Page(REVIEWERS, REVIEWERS, "item"),
+    "review_withdraw": Page(None, REVIEWERS, "item"),
+    "discussion": Page(MEMBERS, MEMBERS, "labelled"),
+    "mine": Page(MEMBERS, thing="slug"),
+    "mine_seen": Page(None, frozenset({ANNOTATOR}), "returned"),
     "quality": Page(MANAGERS, MANAGERS, "slug"),
     "quality_reset": Page(None, MANAGERS, "membership"),
     "label_submit": Page(None, frozenset({ANNOTATOR}), "assignment"),
@@ -242,7 +250,23 @@ def bulk_act(project, annotator, manager, folder) -> int:
     return bulk.start(asked=asked, by=manager, send=lambda pk: None).pk
 
 
+def labelled(project, annotator, manager, folder) -> int:
+    """An item that the annotator has labelled, and may therefore discuss."""
+    held = Assignment.objects.get(pk=assignment(project, annotator, manager, folder))
+    submit_annotation(assignment=held, answers={"preference": {"choice": "a"}})
+    return held.item_id
+
+
+def returned(project, annotator, manager, folder) -> int:
+    item = Item.objects.get(pk=labelled(project, annotator, manager, folder))
+    review.decide(item=item, by=manager, answers={"preference": {"choice": "b"}})
+    return item.returns.get().pk
+
+
+MADE_ONCE = ("assignment", "membership", "labelled", "returned")
 THINGS = {
+    "labelled": labelled,
+    "returned": returned,
     "bulk": bulk_act,
     "flag": flag,
     "view": view,
@@ -281,7 +305,7 @@ def test_only_those_who_may_can_act(name, clients, path):
     let_in = set()
     for role in refused_first:
         if role in page.act:
-            address = path(name, page) if page.thing not in ("assignment", "membership") else address
+            address = path(name, page) if page.thing not in MADE_ONCE else address
         if not refused(clients[role].post(address, {})):
             let_in.add(role)
     assert let_in == page.act

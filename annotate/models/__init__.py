@@ -7,7 +7,7 @@ from annotate.models.flags import Flag
 from annotate.models.items import Import, Item, Response
 from annotate.models.managing import ListColumns, SavedView
 from annotate.models.projects import Invitation, Membership, Pool, Project, Question, Tally, User, Version
-from annotate.models.quality import Gold, GoldAnswer
+from annotate.models.quality import Comment, Gold, GoldAnswer, Return
 from annotate.models.statistics import Fit, Measurement, RaterSkill
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "BulkAct",
     "BulkChange",
     "Change",
+    "Comment",
     "Flag",
     "Fit",
     "Gold",
@@ -36,6 +37,7 @@ __all__ = [
     "Rater",
     "RaterSkill",
     "Response",
+    "Return",
     "SavedView",
     "Tally",
     "User",

@@ -66,6 +66,16 @@ class Item(models.Model):
     pool = models.ForeignKey(
         Pool, null=True, blank=True, on_delete=models.RESTRICT, related_name="items", db_index=False
     )
+    verdict = models.ForeignKey(
+        "annotate.Annotation",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        db_index=False,
+        help_text="The reviewer's answer that decides its labels, if one does.",
+    )
+    review_value = models.FloatField(default=0.0, help_text="what a reviewer's look is worth; kept with its labels")
     is_sample = models.BooleanField(default=False, help_text="written for the demo, not collected")
     source = models.ForeignKey(Import, null=True, blank=True, on_delete=models.SET_NULL, related_name="items")
     created_at = models.DateTimeField(default=timezone.now)
@@ -85,6 +95,9 @@ class Item(models.Model):
             models.Index(fields=["pool"], name="item_by_pool", condition=Q(pool__isnull=False)),
             models.Index(fields=["project", "route", "id"], name="item_by_route"),
             models.Index(fields=["project", "-id"], name="item_newest"),
+            models.Index(
+                fields=["project", "-review_value", "id"], name="item_review", condition=Q(review_value__gt=0)
+            ),
             models.Index(fields=["project", "-priority", "id"], name="item_by_priority"),
         ]
 

@@ -49,3 +49,35 @@ class GoldAnswer(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["gold", "rater", "attempt"], name="gold_answer_unique_attempt")]
         indexes = [models.Index(fields=["rater", "answered_at"], name="gold_answer_by_rater")]
+
+
+class Return(models.Model):
+    """An item that comes back to a rater: a reviewer decided otherwise than they answered."""
+
+    item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="returns")
+    rater = models.ForeignKey(Rater, on_delete=models.CASCADE, related_name="returns")
+    annotation = models.ForeignKey(Annotation, on_delete=models.CASCADE, related_name="+", help_text="their answer")
+    verdict = models.ForeignKey(Annotation, on_delete=models.CASCADE, related_name="+", help_text="the reviewer's")
+    comment = models.TextField(blank=True)
+    asks_again = models.BooleanField(default=False, help_text="They are asked to look at it once more.")
+    created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now)
+    seen_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["rater", "verdict"], name="return_unique_verdict")]
+        indexes = [models.Index(fields=["rater", "-created_at"], name="return_by_rater")]
+
+
+class Comment(models.Model):
+    """A contribution to the discussion of an item, by those who labelled it or look after the project."""
+
+    item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="comments")
+    author = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    role = models.CharField(max_length=10, help_text="of the author, when they wrote it")
+    parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.CASCADE, related_name="replies")
+    body = models.TextField()
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["created_at", "pk"]

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from annotate.aggregation import REVIEWER
 from annotate.models import Item, Label, Question, Response
 from annotate.questions import SILENT
 
@@ -59,7 +60,7 @@ def read_page(question: Question, after: int) -> list[Settled]:
 
 
 ITEM_FIELDS = ("external_id", "prompt", "tags", "metadata", "is_sample")
-LABEL_FIELDS = ("item_id", "value", "distribution", "strength", "decided_by")
+LABEL_FIELDS = ("item_id", "value", "distribution", "strength", "decided_by", "item__verdict_id", "method")
 VOTE_FIELDS = ("pk", "rater_id", "rater__kind", "counted", "replaced_by__pk", "answers")
 
 
@@ -69,7 +70,7 @@ def read_facts(question: Question, item_ids: Sequence[int]) -> dict[int, dict[st
     votes = (f"item__annotations__{name}" for name in VOTE_FIELDS)
     rows = joined.order_by("item_id", "item__annotations__pk").values_list(*LABEL_FIELDS, *votes)
     facts: dict[int, dict[str, Any]] = {}
-    for item, value, distribution, strength, decided_by, *vote in rows:
+    for item, value, distribution, strength, decided_by, verdict, method, *vote in rows:
         found = facts.setdefault(
             item,
             {
@@ -81,6 +82,8 @@ def read_facts(question: Question, item_ids: Sequence[int]) -> dict[int, dict[st
             },
         )
         annotation, rater, kind, counted, replaced, answers = vote
+        if method == REVIEWER:  # the reviewer's answer alone made this label
+            counted, replaced, decided_by = annotation == verdict, None, kind
         if counted and replaced is None and kind == decided_by and speaks(answers, question.name):
             found["votes"].append((annotation, rater))
     return facts

@@ -6,9 +6,10 @@ import pytest
 from django.urls import reverse
 from playwright.sync_api import Page, expect
 
-from annotate import tallies
+from annotate import queue, tallies
 from annotate.models import Assignment, GoldAnswer, Item, Membership, Project, Rater
 from annotate.quality import gold
+from annotate.submitting import submit_annotation
 from tests import factories
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -66,3 +67,31 @@ def test_training_then_the_quiz_then_labelling_with_gold_nobody_sees(
     assert Item.objects.filter(state=Item.LABELLED).count() == 4
     rater = Rater.objects.get(user=annotator)
     assert rater.gold_right == rater.gold_seen == rater.gold_given == GoldAnswer.objects.count() - 3 > 0
+
+
+def test_a_reviewer_decides_by_keyboard_and_the_annotator_reads_why(
+    page: Page, live_server, signed_in, project, annotator, second_annotator, reviewer
+):
+    item = factories.item(project, "Which day is it?", ("Monday.", "Tuesday."), overlap=2, slots_open=2)
+    for user, choice in ((annotator, "a"), (second_annotator, "b")):
+        held = queue.next_assignment(user=user, project=project)
+        submit_annotation(assignment=held, answers={"preference": {"choice": choice}})
+    signed_in(reviewer)
+    page.goto(live_server.url + reverse("review", args=[project.slug]))
+    expect(page.locator("h1")).to_have_text("Which day is it?")
+    page.keyboard.press("2")
+    page.keyboard.press("c")
+    page.keyboard.type("The calendar in the prompt says Monday.")
+    page.keyboard.press("Escape")
+    page.keyboard.press("a")
+    page.keyboard.press("Enter")
+    expect(page.locator("h2", has_text="No disagreement waits")).to_be_visible()
+    assert item.labels.get(question__name="preference").value == "a"
+    page.context.clear_cookies()
+    signed_in(second_annotator)
+    page.goto(live_server.url + reverse("mine", args=[project.slug]))
+    returned = page.locator("#returned")
+    expect(returned).to_contain_text("The calendar in the prompt says Monday.")
+    returned.get_by_role("link", name="Look at it again").click()
+    expect(page.locator("#answer")).to_be_visible()
+    expect(page.locator(".turn").last).to_contain_text("Which day is it?")
