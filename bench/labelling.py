@@ -78,12 +78,19 @@ SAY = (
 
 def main() -> int:
     options = parse()
-    results = []
-    for items in options.items:
+    if len(options.items) > 1:
+        results = [row for items in options.items for row in apart(items)]
+    else:
         stack.prepare(DATABASE)
-        results.append(measure(items, options))
+        results = [measure(options.items[0], options)]
     print(json.dumps(results, indent=2) if options.json else table(results))
     return 0
+
+
+def apart(items: int) -> list[dict[str, Any]]:
+    """One size in a process of its own, since Django's settings hold for a process; the last --items counts."""
+    command = [sys.executable, "-m", "bench.labelling", *sys.argv[1:], "--json", "--items", str(items)]
+    return json.loads(subprocess.run(command, cwd=stack.ROOT, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def parse() -> argparse.Namespace:
@@ -180,8 +187,11 @@ def page_facts(project: Any, cookie: str) -> dict[str, Any]:
     from django.test.utils import CaptureQueriesContext
     from django.urls import reverse
 
-    from annotate.models import Assignment
+    from annotate import queue, rubrics
+    from annotate.models import Assignment, User
 
+    queue.rater_for(user=User.objects.order_by("-pk")[0], project=project)  # made once, at somebody's first visit
+    rubrics.questions_of(project)  # read once by each process
     client = Client(headers={"host": "127.0.0.1"})
     client.cookies["sessionid"] = cookie
     home = reverse("label", args=[project.slug])
