@@ -33,7 +33,6 @@ NO_ACTS = {
     "keys_change",
     "keys_reset",
     "reading",
-    "language",
     "items_columns",
     "items_bulk_preview",
     "items_view_new",
