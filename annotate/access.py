@@ -66,7 +66,8 @@ def admin(user: User) -> User:
 
 def reviewed_item(user: User, slug: str, pk: int) -> Item:
     """An item of a project that the user manages or reviews. Raises Http404."""
-    found = Item.objects.filter(project=reviewed_project(user, slug), pk=pk).select_related("project").first()
+    mine = Item.objects.filter(project=reviewed_project(user, slug), pk=pk)
+    found = mine.select_related("project", "source__created_by").first()
     if found is None:
         raise Http404("No such item.")
     return found

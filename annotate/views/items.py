@@ -8,7 +8,7 @@ from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from annotate import access, bulk, item_lists, pools, queries, saved_views, searching
+from annotate import access, bulk, item_lists, pools, queries, saved_views, searching, timelines
 from annotate.filters import ItemsFilter, ViewForm
 from annotate.forms import ItemPoolForm
 
@@ -90,7 +90,8 @@ def show(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """One item: what was asked and answered, by which models, what raters said, and what it adds up to."""
     item = access.reviewed_item(access.signed_in(request), slug, pk)
     form = ItemPoolForm(project=item.project, initial={"pool": item.pool_id})
-    return render(request, "annotate/item.html", {"project": item.project, "form": form, **queries.item_facts(item)})
+    context = {"project": item.project, "form": form, "events": timelines.of_item(item), **queries.item_facts(item)}
+    return render(request, "annotate/item.html", context)
 
 
 @require_POST

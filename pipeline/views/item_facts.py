@@ -1,5 +1,7 @@
 """What the pipeline knows about one item: from its routes to the models that it changed. Part of the item's page."""
 
+from typing import Any
+
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -7,6 +9,8 @@ from django.views.decorators.http import require_safe
 
 from annotate.access import reviewed_item, signed_in
 from annotate.models import Item
+from annotate.timelines import in_order, of_item
+from pipeline import timelines
 from pipeline.models import JudgeCall, ModelVersion, Route, SnapshotItem
 
 TRAIN = "train"
@@ -16,14 +20,15 @@ TRAIN = "train"
 def show(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     item = reviewed_item(signed_in(request), slug, pk)
     calls = JudgeCall.objects.filter(item=item).select_related("judge").order_by("judge__name", "order_key")
-    context = {
-        "project": item.project,
-        "item": item,
-        "routes": Route.objects.filter(item=item),
-        "calls": calls.defer("logprobs"),
-        "members": SnapshotItem.objects.filter(item=item).select_related("snapshot").order_by("-snapshot__number"),
+    members = SnapshotItem.objects.filter(item=item).select_related("snapshot").order_by("-snapshot__number")
+    found: dict[str, Any] = {
+        "routes": list(Route.objects.filter(item=item)),
+        "calls": list(calls.defer("logprobs", "reply")),
+        "members": list(members),
         "models": models_changed_by(item),
     }
+    events = in_order([*of_item(item), *timelines.of_item(item, **found)])
+    context = {"project": item.project, "item": item, "events": events, **found}
     return render(request, "pipeline/_item_facts.html", context)
 
 
