@@ -8,7 +8,20 @@ from typing import cast
 from django.db.models import Exists, OuterRef
 from django.http import Http404, HttpRequest
 
-from annotate.models import Assignment, BulkAct, Flag, Import, Item, Membership, Pool, Project, Return, SavedView, User
+from annotate.models import (
+    Assignment,
+    BulkAct,
+    Flag,
+    Import,
+    Item,
+    Membership,
+    Pool,
+    Project,
+    Rater,
+    Return,
+    SavedView,
+    User,
+)
 
 MANAGER, REVIEWER, ANNOTATOR = Membership.MANAGER, Membership.REVIEWER, Membership.ANNOTATOR
 ANY = frozenset({MANAGER, REVIEWER, ANNOTATOR})
@@ -112,6 +125,14 @@ def managed_bulk_act(user: User, slug: str, pk: int) -> BulkAct:
     if act is None:
         raise Http404("No such act.")
     return act
+
+
+def reviewed_rater(user: User, slug: str, pk: int) -> Rater:
+    """A rater of a project that the user manages or reviews. Raises Http404."""
+    found = Rater.objects.filter(project=reviewed_project(user, slug), pk=pk).select_related("project", "user").first()
+    if found is None:
+        raise Http404("No such rater.")
+    return found
 
 
 def managed_import(user: User, slug: str, pk: int) -> Import:

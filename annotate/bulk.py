@@ -150,11 +150,11 @@ def ask(*, project: Project, verb: str, value: str, choices: Mapping[str, str], 
 
 
 def fitting(project: Project, choices: Mapping[str, str], items: Sequence[int]) -> QuerySet[Item]:
-    """The items that an act is about."""
+    """The items that an act is about. What measures people (gold) is left as it is."""
     if items:
-        return Item.objects.filter(project=project, pk__in=items)
+        return Item.objects.filter(project=project, pk__in=items).exclude(state=Item.GOLD)
     chosen = ItemsFilter(choices, project=project).chosen()
-    return item_lists.narrowed(project, chosen, item_lists.main_question(project))
+    return item_lists.narrowed(project, chosen, item_lists.main_question(project)).exclude(state=Item.GOLD)
 
 
 @dataclass(frozen=True)

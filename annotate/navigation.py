@@ -16,6 +16,7 @@ PROJECT_PAGES = [
     ("review", gettext_lazy("Review"), access.REVIEWERS, ("review", "discussion")),
     ("mine", gettext_lazy("My page"), frozenset({access.ANNOTATOR}), ("mine", "discussion")),
     ("quality", gettext_lazy("Quality"), access.MANAGERS, ("quality",)),
+    ("raters", gettext_lazy("Raters"), access.REVIEWERS, ("rater",)),
     ("import_new", "Import", access.MANAGERS, ("import",)),
     ("judges", "Judges", access.REVIEWERS, ("judge",)),
     ("routing", "Routing", access.REVIEWERS, ("routing",)),

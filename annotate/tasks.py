@@ -5,7 +5,7 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
-from annotate import bulk, measuring, queue, skills
+from annotate import bulk, measuring, queue, skills, workload
 from annotate.importing import jobs
 from annotate.models import Project
 
@@ -46,6 +46,12 @@ def recount_slots() -> int:
 def take_in_import(import_id: int) -> None:
     """Take in one file that was uploaded, unless another worker has it."""
     jobs.run(import_id)
+
+
+@shared_task
+def roll_up_work() -> int:
+    """Take in what was answered, for the pages that show work by the hour; returns for how many projects."""
+    return sum(workload.refresh(project) for project in Project.objects.exclude(state=Project.ARCHIVED))
 
 
 @shared_task

@@ -17,6 +17,7 @@ from annotate.views import (
     projects,
     quality,
     questions,
+    raters,
     reading,
     review,
 )
@@ -85,6 +86,9 @@ urlpatterns = [
     path("p/<slug:slug>/import/<int:pk>/progress/", importing.progress, name="import_progress"),
     path("p/<slug:slug>/import/<int:pk>/stop/", importing.stop, name="import_stop"),
     path("p/<slug:slug>/import/<int:pk>/discard/", importing.discard, name="import_discard"),
+    path("p/<slug:slug>/raters/", raters.index, name="raters"),
+    path("p/<slug:slug>/raters/on/", raters.on, name="raters_on"),
+    path("p/<slug:slug>/raters/<int:pk>/", raters.show, name="rater"),
     path("acts/", acts.everywhere, name="all_acts"),
     path("p/<slug:slug>/acts/", acts.index, name="acts"),
     path("p/<slug:slug>/people/", accounts.people, name="people"),

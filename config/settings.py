@@ -210,6 +210,7 @@ CELERY_BEAT_SCHEDULE = {
     "wake what is due": {"task": "pipeline.tasks.wake", "schedule": 10.0, "options": WHILE_FRESH},
     "take up bulk acts": {"task": "annotate.tasks.wake_bulk_acts", "schedule": 10.0, "options": WHILE_FRESH},
     "take up imports": {"task": "annotate.tasks.wake_imports", "schedule": 10.0, "options": WHILE_FRESH},
+    "roll up work": {"task": "annotate.tasks.roll_up_work", "schedule": 30.0},
     "return expired leases": {"task": "annotate.tasks.return_expired_leases", "schedule": 60.0},
     "refresh agreement": {"task": "annotate.tasks.refresh_agreement", "schedule": 30.0},
     "fit raters": {"task": "annotate.tasks.fit_raters", "schedule": 30.0, "options": {"expires": 29}},

@@ -9,7 +9,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from annotate import accounts, bulk
-from annotate.models import Assignment, Flag, Import, Invitation, Item, Membership, SavedView
+from annotate.models import Assignment, Flag, Import, Invitation, Item, Membership, Rater, SavedView
 from annotate.quality import review
 from annotate.submitting import submit_annotation
 from tests import factories
@@ -115,6 +115,10 @@ PAGES = {
     "import_progress": Page(MANAGERS, thing="import"),
     "import_stop": Page(None, MANAGERS, "import"),
     "import_discard": Page(None, MANAGERS, "import"),
+    "raters": Page(REVIEWERS, thing="slug"),
+    "raters_on": Page(REVIEWERS, thing="slug"),
+    "rater": Page(REVIEWERS, thing="rater"),
+    "project_cost": Page(REVIEWERS, thing="slug"),
     "all_acts": Page(ADMINS),
     "acts": Page(MANAGERS, thing="slug"),
     "people": Page(MANAGERS, thing="slug"),
@@ -267,6 +271,7 @@ MADE_ONCE = ("assignment", "membership", "labelled", "returned")
 THINGS = {
     "labelled": labelled,
     "returned": returned,
+    "rater": lambda project, *_: factories.rater(project, name=f"seen-{Rater.objects.count()}").pk,
     "bulk": bulk_act,
     "flag": flag,
     "view": view,

@@ -9,6 +9,7 @@ from annotate.models.managing import ListColumns, SavedView
 from annotate.models.projects import Invitation, Membership, Pool, Project, Question, Tally, User, Version
 from annotate.models.quality import Comment, Gold, GoldAnswer, Return
 from annotate.models.statistics import Fit, Measurement, RaterSkill
+from annotate.models.work import RaterPace, Rollup, WorkHour
 
 __all__ = [
     "Act",
@@ -35,11 +36,14 @@ __all__ = [
     "Project",
     "Question",
     "Rater",
+    "RaterPace",
     "RaterSkill",
     "Response",
     "Return",
+    "Rollup",
     "SavedView",
     "Tally",
     "User",
     "Version",
+    "WorkHour",
 ]

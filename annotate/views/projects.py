@@ -6,7 +6,7 @@ from django.shortcuts import redirect, render
 from django.utils.text import slugify
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from annotate import access, projects, queries, skills
+from annotate import access, dashboards, projects, queries, skills
 from annotate.forms import (
     BeginningForm,
     CriterionForm,
@@ -74,7 +74,8 @@ def show(request: HttpRequest, slug: str) -> HttpResponse:
     project = access.project(user, slug)
     if access.role_in(user, project) == access.ANNOTATOR:
         return redirect("label", slug)
-    return render(request, "annotate/project.html", dashboard(project))
+    context = {"work": dashboards.throughput(project), "people": dashboards.who_is_on(project)}
+    return render(request, "annotate/project.html", {**dashboard(project), **context})
 
 
 @require_safe

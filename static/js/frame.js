@@ -27,3 +27,8 @@ document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
   for (const menu of document.querySelectorAll("details.menu[open]")) menu.removeAttribute("open");
 });
+
+// A poll whose page nobody sees rests; it goes on with its next turn once the page is seen again.
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (document.hidden && event.target.hasAttribute("data-rests-unseen")) event.preventDefault();
+});

@@ -157,6 +157,14 @@ def test_an_act_is_about_the_choices_and_not_about_what_came_later(project, do):
     assert other.state == Item.OPEN
 
 
+def test_gold_items_are_left_alone(project, do):
+    gold = factories.item(project, state=Item.GOLD, slots_open=0)
+    with pytest.raises(bulk.BulkError, match="No item fits"):
+        do("archive", items=[gold])
+    factories.item(project)
+    assert do("archive").changed == 1
+
+
 def test_items_of_another_project_cannot_be_named(project, admin, do):
     other = factories.item(factories.project(by=admin, name="Other"))
     with pytest.raises(bulk.BulkError, match="No item fits"):
