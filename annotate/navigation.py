@@ -28,6 +28,8 @@ PROJECT_PAGES = [
     ("acts", "Log", access.MANAGERS, ("acts",)),
     ("project_settings", "Settings", access.MANAGERS, ("project_settings",)),
 ]
+# They stand behind “More”: the line of links must fit a usual screen.
+SELDOM = {"import_new", "routing", "datasets", "loops", "people", "acts", "project_settings"}
 NAMES = {name for name, *_ in PROJECT_PAGES}
 
 
@@ -51,7 +53,13 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     # The workbench must come quickly, and is not where flags are answered.
     counts = role in access.REVIEWERS and not here.startswith("label") and not is_fragment(request)
     waiting = queries.open_flags(project).count() if counts else 0
-    return {"frame_project": project, "frame_role": role, "frame_links": links, "frame_flags": waiting}
+    return {
+        "frame_project": project,
+        "frame_role": role,
+        "frame_links": [link for link in links if link["name"] not in SELDOM],
+        "frame_more": [link for link in links if link["name"] in SELDOM],
+        "frame_flags": waiting,
+    }
 
 
 def is_fragment(request: HttpRequest) -> bool:
