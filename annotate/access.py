@@ -11,6 +11,7 @@ from django.http import Http404, HttpRequest
 from annotate.models import (
     Assignment,
     BulkAct,
+    Exclusion,
     Flag,
     Import,
     Item,
@@ -20,6 +21,7 @@ from annotate.models import (
     Rater,
     Return,
     SavedView,
+    Suspicion,
     User,
 )
 
@@ -179,3 +181,29 @@ def own_return(user: User, slug: str, pk: int) -> Return:
     if found is None:
         raise Http404("No such item came back.")
     return found
+
+
+def managed_rater(user: User, slug: str, pk: int) -> Rater:
+    """A rater of a project that the user manages. Raises Http404."""
+    found = Rater.objects.filter(project=managed_project(user, slug), pk=pk).select_related("project", "user").first()
+    if found is None:
+        raise Http404("No such rater.")
+    return found
+
+
+def managed_exclusion(user: User, slug: str, pk: int) -> Exclusion:
+    """An exclusion of a project that the user manages. Raises Http404."""
+    found = Exclusion.objects.filter(rater__project=managed_project(user, slug), pk=pk)
+    exclusion = found.select_related("rater__project", "created_by").first()
+    if exclusion is None:
+        raise Http404("No such exclusion.")
+    return exclusion
+
+
+def reviewed_suspicion(user: User, slug: str, pk: int) -> Suspicion:
+    """A suspicion in a project that the user manages or reviews. Raises Http404."""
+    found = Suspicion.objects.filter(rater__project=reviewed_project(user, slug), pk=pk)
+    suspicion = found.select_related("rater__project", "rater__user").first()
+    if suspicion is None:
+        raise Http404("No such suspicion.")
+    return suspicion

@@ -152,12 +152,22 @@ def current_opinions(annotations: QuerySet[Annotation]) -> Opinions:
 
     Told apart here, not by a join: after a large import the database may not know yet how to join it well.
     """
-    fields = ("pk", "replaces_id", "counted", "item_id", "rater_id", "rater__kind", "answers", "submitted_at")
+    fields = (
+        "pk",
+        "replaces_id",
+        "counted",
+        "item_id",
+        "rater_id",
+        "rater__kind",
+        "answers",
+        "submitted_at",
+        "rater__excluded_at",
+    )
     rows = list(annotations.values_list(*fields))
     replaced = {row[1] for row in rows}
     opinions: Opinions = defaultdict(list)
-    for pk, _replaces, counted, item, rater, kind, answers, at in rows:
-        if counted and pk not in replaced:
+    for pk, _replaces, counted, item, rater, kind, answers, at, excluded in rows:
+        if counted and excluded is None and pk not in replaced:
             opinions[item].append(Opinion(rater, kind, answers, at))
     return opinions
 

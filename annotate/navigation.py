@@ -15,6 +15,7 @@ PROJECT_PAGES = [
     ("flags", gettext_lazy("Flags"), access.REVIEWERS, ("flag",)),
     ("review", gettext_lazy("Review"), access.REVIEWERS, ("review", "discussion")),
     ("mine", gettext_lazy("My page"), frozenset({access.ANNOTATOR}), ("mine", "discussion")),
+    ("trust", gettext_lazy("Trust"), access.REVIEWERS, ("trust", "exclu")),
     ("quality", gettext_lazy("Quality"), access.MANAGERS, ("quality",)),
     ("raters", gettext_lazy("Raters"), access.REVIEWERS, ("rater",)),
     ("import_new", "Import", access.MANAGERS, ("import",)),

@@ -344,7 +344,7 @@ def refusal(member: Membership, project: Project, rater: Rater, holding: int = 0
     """
     if project.state != Project.ACTIVE:
         return PAUSED
-    if member.is_paused:
+    if member.is_paused or rater.excluded_at is not None:
         return YOU_PAUSED
     if phases.phase_of(member, project) == phases.FAILED:
         return QUIZ_FAILED

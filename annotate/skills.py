@@ -134,7 +134,11 @@ def answers_of(kinds: Mapping[int, str]) -> Iterator[Answer]:
     """(item, rater, answers) of the newest current counted annotations of these raters, one row at a time."""
     said = Annotation.objects.filter(rater__in=list(kinds))
     replaced = set(said.filter(replaces__isnull=False).values_list("replaces_id", flat=True))
-    newest = said.filter(counted=True).order_by("-pk").values_list("pk", "item_id", "rater_id", "answers")[:NEWEST]
+    newest = (
+        said.filter(counted=True, rater__excluded_at=None)
+        .order_by("-pk")
+        .values_list("pk", "item_id", "rater_id", "answers")[:NEWEST]
+    )
     for pk, item, rater, answers in newest.iterator(chunk_size=5000):
         if pk not in replaced:
             yield item, rater, answers

@@ -38,7 +38,7 @@ def take(item_id: int) -> bool:
 
 def counted_by_people() -> QuerySet[Annotation]:
     """People's annotations that count. Count their raters: a revision counts like the one that it replaces."""
-    return Annotation.objects.filter(counted=True, rater__kind=Rater.HUMAN)
+    return Annotation.objects.filter(counted=True, rater__kind=Rater.HUMAN, rater__excluded_at=None)
 
 
 def counted_again() -> Case:

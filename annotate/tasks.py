@@ -8,6 +8,7 @@ from django.utils import timezone
 from annotate import bulk, measuring, queue, skills, workload
 from annotate.importing import jobs
 from annotate.models import Project
+from annotate.quality import exclusion, watching
 
 logger = logging.getLogger(__name__)
 
@@ -73,3 +74,22 @@ def wake_imports() -> None:
     for import_id in jobs.due():
         take_in_import.delay(import_id)
     jobs.forget_old_uploads()
+
+
+@shared_task
+def bring_up_to_exclusion(exclusion_id: int) -> None:
+    """Bring labels and places up to a rater's exclusion, or to its undoing."""
+    exclusion.work(exclusion_id)
+
+
+@shared_task
+def wake_exclusions() -> None:
+    """Go on with exclusions whose message or worker was lost."""
+    for exclusion_id in exclusion.unfinished():
+        exclusion.work(exclusion_id)
+
+
+@shared_task
+def look_at_raters() -> int:
+    """Compute what everybody's last answers look like; returns of how many people."""
+    return sum(watching.look(project) for project in Project.objects.exclude(state=Project.ARCHIVED))

@@ -20,6 +20,7 @@ from annotate.views import (
     raters,
     reading,
     review,
+    trust,
 )
 
 urlpatterns = [
@@ -77,6 +78,11 @@ urlpatterns = [
     path("p/<slug:slug>/review/<int:pk>/withdraw/", review.withdraw, name="review_withdraw"),
     path("p/<slug:slug>/mine/", mine.show, name="mine"),
     path("p/<slug:slug>/mine/returned/<int:pk>/seen/", mine.seen, name="mine_seen"),
+    path("p/<slug:slug>/trust/", trust.show, name="trust"),
+    path("p/<slug:slug>/trust/suspicions/<int:pk>/", trust.decide, name="trust_decide"),
+    path("p/<slug:slug>/trust/raters/<int:pk>/exclude/", trust.exclude, name="exclude"),
+    path("p/<slug:slug>/trust/exclusions/<int:pk>/", trust.excluded, name="exclusion"),
+    path("p/<slug:slug>/trust/exclusions/<int:pk>/undo/", trust.undo, name="exclusion_undo"),
     path("p/<slug:slug>/quality/", quality.show, name="quality"),
     path("p/<slug:slug>/quality/members/<int:pk>/reset/", quality.reset, name="quality_reset"),
     path("p/<slug:slug>/import/", importing.new, name="import_new"),

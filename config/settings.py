@@ -214,6 +214,8 @@ CELERY_BEAT_SCHEDULE = {
     "return expired leases": {"task": "annotate.tasks.return_expired_leases", "schedule": 60.0},
     "refresh agreement": {"task": "annotate.tasks.refresh_agreement", "schedule": 30.0},
     "fit raters": {"task": "annotate.tasks.fit_raters", "schedule": 30.0, "options": {"expires": 29}},
+    "look at raters": {"task": "annotate.tasks.look_at_raters", "schedule": 300.0},
+    "go on with exclusions": {"task": "annotate.tasks.wake_exclusions", "schedule": 60.0},
     "recount slots": {"task": "annotate.tasks.recount_slots", "schedule": 3600.0},
 }
 

@@ -2,11 +2,12 @@
 
 from django.urls import path
 
-from pipeline.views import cost, datasets, generate, item_facts, judges, loops, models, routing, runs
+from pipeline.views import cost, datasets, generate, item_facts, judges, loops, models, rater_facts, routing, runs
 
 urlpatterns = [
     path("p/<slug:slug>/items/<int:pk>/facts/", item_facts.show, name="item_pipeline"),
     path("p/<slug:slug>/cost/", cost.show, name="project_cost"),
+    path("p/<slug:slug>/trust/raters/<int:pk>/facts/", rater_facts.show, name="rater_pipeline"),
     path("p/<slug:slug>/judges/", judges.index, name="judges"),
     path("p/<slug:slug>/judges/new/", judges.new, name="judge_new"),
     path("p/<slug:slug>/judges/<int:pk>/", judges.show, name="judge"),

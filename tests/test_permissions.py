@@ -9,8 +9,8 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from annotate import accounts, bulk
-from annotate.models import Assignment, Flag, Import, Invitation, Item, Membership, Rater, SavedView
-from annotate.quality import review
+from annotate.models import Assignment, Flag, Import, Invitation, Item, Membership, Rater, SavedView, Suspicion
+from annotate.quality import exclusion, review
 from annotate.submitting import submit_annotation
 from tests import factories
 from tests.pipeline import stand_ins
@@ -83,6 +83,12 @@ PAGES = {
     "discussion": Page(MEMBERS, MEMBERS, "labelled"),
     "mine": Page(MEMBERS, thing="slug"),
     "mine_seen": Page(None, frozenset({ANNOTATOR}), "returned"),
+    "trust": Page(REVIEWERS, thing="slug"),
+    "trust_decide": Page(None, REVIEWERS, "suspicion"),
+    "exclude": Page(MANAGERS, MANAGERS, "rater"),
+    "rater_pipeline": Page(MANAGERS, thing="rater"),
+    "exclusion": Page(MANAGERS, thing="exclusion"),
+    "exclusion_undo": Page(None, MANAGERS, "exclusion"),
     "quality": Page(MANAGERS, MANAGERS, "slug"),
     "quality_reset": Page(None, MANAGERS, "membership"),
     "label_submit": Page(None, frozenset({ANNOTATOR}), "assignment"),
@@ -267,11 +273,29 @@ def returned(project, annotator, manager, folder) -> int:
     return item.returns.get().pk
 
 
+def rater(project, *_) -> int:
+    return Rater.objects.get_or_create(project=project, kind=Rater.HUMAN, name="from a file")[0].pk
+
+
+def suspicion(project, *_) -> int:
+    values = {"value": 0.4, "low": 0.3, "high": 0.5, "n": 40, "threshold": 0.1}
+    made, _new = Suspicion.objects.get_or_create(rater_id=rater(project), signal="too_fast", defaults=values)
+    return made.pk
+
+
+def left_out(project, annotator, manager, folder) -> int:
+    found = Rater.objects.get(pk=rater(project))
+    latest = found.exclusions.first()
+    return latest.pk if latest else exclusion.exclude(rater=found, by=manager).pk
+
+
 MADE_ONCE = ("assignment", "membership", "labelled", "returned")
 THINGS = {
     "labelled": labelled,
+    "rater": rater,
+    "suspicion": suspicion,
+    "exclusion": left_out,
     "returned": returned,
-    "rater": lambda project, *_: factories.rater(project, name=f"seen-{Rater.objects.count()}").pk,
     "bulk": bulk_act,
     "flag": flag,
     "view": view,

@@ -7,7 +7,7 @@ from annotate.models.flags import Flag
 from annotate.models.items import Import, Item, Response
 from annotate.models.managing import ListColumns, SavedView
 from annotate.models.projects import Invitation, Membership, Pool, Project, Question, Tally, User, Version
-from annotate.models.quality import Comment, Gold, GoldAnswer, Return
+from annotate.models.quality import Comment, Exclusion, Gold, GoldAnswer, Return, Suspicion, Trust
 from annotate.models.statistics import Fit, Measurement, RaterSkill
 from annotate.models.work import RaterPace, Rollup, WorkHour
 
@@ -20,6 +20,9 @@ __all__ = [
     "BulkChange",
     "Change",
     "Comment",
+    "Exclusion",
+    "Suspicion",
+    "Trust",
     "Flag",
     "Fit",
     "Gold",

@@ -19,6 +19,9 @@ class Rater(models.Model):
     name = models.CharField(max_length=200, help_text="A user's name, a judge's name, or the name in a file.")
     user = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="raters")
     is_sample = models.BooleanField(default=False)
+    excluded_at = models.DateTimeField(
+        null=True, blank=True, help_text="Since then what they said counts for nothing; it is kept."
+    )
     gold_given = models.PositiveIntegerField(default=0, help_text="gold items that the queue mixed in")
     gold_seen = models.PositiveIntegerField(default=0, help_text="of those, answered")
     gold_right = models.PositiveIntegerField(default=0, help_text="of those, as expected")

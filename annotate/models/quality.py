@@ -81,3 +81,71 @@ class Comment(models.Model):
 
     class Meta:
         ordering = ["created_at", "pk"]
+
+
+class Exclusion(models.Model):
+    """A rater's answers left out of everything, or taken in again: what a worker has done of it so far.
+
+    `Rater.excluded_at` says whether they are left out now; this row brings labels and places up to it.
+    """
+
+    EXCLUDING, EXCLUDED, UNDOING, UNDONE = "excluding", "excluded", "undoing", "undone"
+    STATES = [(state, state) for state in (EXCLUDING, EXCLUDED, UNDOING, UNDONE)]
+
+    rater = models.ForeignKey(Rater, on_delete=models.CASCADE, related_name="exclusions")
+    reason = models.CharField(max_length=300, blank=True)
+    state = models.CharField(max_length=10, choices=STATES, default=EXCLUDING)
+    cursor = models.BigIntegerField(default=0, help_text="items up to this id are done")
+    done = models.PositiveIntegerField(default=0, help_text="items")
+    total = models.PositiveIntegerField(default=0, help_text="items")
+    created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now)
+    undone_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    undone_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-pk"]
+
+
+class Trust(models.Model):
+    """What a rater's last answers look like, as the worker last computed it (`annotate.quality.trust`)."""
+
+    rater = models.OneToOneField(Rater, on_delete=models.CASCADE, related_name="trust")
+    signals = models.JSONField(default=list, help_text="[{name, value, low, high, n, threshold, is_suspicious}]")
+    newest = models.PositiveBigIntegerField(default=0, help_text="the newest annotation that it has seen")
+    computed_at = models.DateTimeField(default=timezone.now)
+
+
+class Suspicion(models.Model):
+    """A signal that a person should look at. It does nothing by itself."""
+
+    OPEN, DISMISSED, TALKED, PAUSED, EXCLUDED = "open", "dismissed", "talked", "paused", "excluded"
+    STATES = [
+        (OPEN, "open"),
+        (DISMISSED, "dismissed"),
+        (TALKED, "talked to"),
+        (PAUSED, "paused"),
+        (EXCLUDED, "excluded"),
+    ]
+
+    rater = models.ForeignKey(Rater, on_delete=models.CASCADE, related_name="suspicions")
+    signal = models.CharField(max_length=20)
+    value = models.FloatField()
+    low = models.FloatField()
+    high = models.FloatField()
+    n = models.PositiveIntegerField()
+    threshold = models.FloatField()
+    state = models.CharField(max_length=10, choices=STATES, default=OPEN)
+    note = models.CharField(max_length=500, blank=True)
+    decided_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    decided_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["rater", "signal"], condition=models.Q(state="open"), name="suspicion_unique_open"
+            )
+        ]

@@ -61,7 +61,7 @@ def read_page(question: Question, after: int) -> list[Settled]:
 
 ITEM_FIELDS = ("external_id", "prompt", "tags", "metadata", "is_sample")
 LABEL_FIELDS = ("item_id", "value", "distribution", "strength", "decided_by", "item__verdict_id", "method")
-VOTE_FIELDS = ("pk", "rater_id", "rater__kind", "counted", "replaced_by__pk", "answers")
+VOTE_FIELDS = ("pk", "rater_id", "rater__kind", "counted", "replaced_by__pk", "answers", "rater__excluded_at")
 
 
 def read_facts(question: Question, item_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
@@ -81,7 +81,8 @@ def read_facts(question: Question, item_ids: Sequence[int]) -> dict[int, dict[st
                 "votes": [],
             },
         )
-        annotation, rater, kind, counted, replaced, answers = vote
+        annotation, rater, kind, counted, replaced, answers, excluded = vote
+        counted = counted and excluded is None
         if method == REVIEWER:  # the reviewer's answer alone made this label
             counted, replaced, decided_by = annotation == verdict, None, kind
         if counted and replaced is None and kind == decided_by and speaks(answers, question.name):
