@@ -95,6 +95,7 @@ class ItemsFilter(forms.Form):
     until = DayField(required=False, label=_("to"))
     differ = forms.BooleanField(required=False, label=_("People differ"))
     flagged = forms.BooleanField(required=False, label=_("Flagged, not answered"))
+    discussed = forms.BooleanField(required=False, label=_("Discussed"))
     reason = forms.BooleanField(required=False, label=_("With a written reason"))
     source = forms.IntegerField(required=False, min_value=1, max_value=LARGEST, widget=forms.HiddenInput)
 

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from annotate import searching, tallies
 from annotate.aggregation import main_first
-from annotate.models import Annotation, Flag, Item, Label, Project, Question, Rater, Response
+from annotate.models import Annotation, Comment, Flag, Item, Label, Project, Question, Rater, Response
 
 PAGE = 50  # items on a page
 COUNTED = 10_000  # items that are counted one by one; beyond, the database's own guess is shown
@@ -83,6 +83,8 @@ def narrowed(project: Project, chosen: Mapping[str, Any], main: Question | None)
         items = items.filter(Exists(Response.objects.filter(item=OuterRef("pk"), model=chosen["model"])))
     if chosen.get("flagged"):
         items = items.filter(Exists(Flag.objects.filter(item=OuterRef("pk"), resolved_at=None)))
+    if chosen.get("discussed"):
+        items = items.filter(Exists(Comment.objects.filter(item=OuterRef("pk"))))
     said = Annotation.objects.filter(item=OuterRef("pk"))
     if chosen.get("rater"):
         items = items.filter(Exists(said.filter(rater=chosen["rater"])))

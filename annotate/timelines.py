@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from annotate import bulk
-from annotate.models import Annotation, Assignment, BulkChange, Change, Flag, Item
+from annotate.models import Annotation, Assignment, BulkChange, Change, Comment, Flag, Item
 from annotate.templatetags.answers import answer, presented
 
 MOST = 200  # rows of one kind that are looked at, the newest
@@ -36,7 +36,15 @@ class Event:
 
 def of_item(item: Item) -> list[Event]:
     """What people and managers did with the item; a fixed number of queries."""
-    parts = (arrival(item), leases(item), said(item), flagged(item), settled(item), changed_in_bulk(item))
+    parts = (
+        arrival(item),
+        leases(item),
+        said(item),
+        discussed(item),
+        flagged(item),
+        settled(item),
+        changed_in_bulk(item),
+    )
     return in_order(event for part in parts for event in part)
 
 
@@ -99,6 +107,11 @@ def in_words(answers: dict[str, Any]) -> str:
     return ", ".join(
         answer(given) if name == "preference" else f"{name} {answer(given)}" for name, given in answers.items()
     )
+
+
+def discussed(item: Item) -> list[Event]:
+    found = Comment.objects.filter(item=item).select_related("author").order_by("-pk")[:MOST]
+    return [Event(each.created_at, _("Commented"), who=str(each.author or ""), details=each.body) for each in found]
 
 
 def flagged(item: Item) -> list[Event]:

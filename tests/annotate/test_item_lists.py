@@ -9,7 +9,7 @@ from django.utils import timezone
 from annotate import item_lists, saved_views, searching
 from annotate.filters import ItemsFilter
 from annotate.importing import take_in
-from annotate.models import Flag, Item, Project, Rater, SavedView
+from annotate.models import Comment, Flag, Item, Project, Rater, SavedView
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -82,6 +82,12 @@ def test_the_list_is_narrowed_to_what_waits_flagged(crowd):
         item = Item.objects.get(external_id=name)
         Flag.objects.create(project=crowd, item=item, rater=mira, kind=Flag.BROKEN, resolved_at=resolved)
     assert listed(crowd, flagged="on") == ["agree"]
+
+
+def test_the_list_is_narrowed_to_what_is_discussed(crowd, reviewer):
+    item = Item.objects.get(external_id="judged")
+    Comment.objects.create(item=item, author=reviewer, role="reviewer", body="Is b a limerick?")
+    assert listed(crowd, discussed="on") == ["judged"]
 
 
 def test_the_rater_of_another_project_is_no_choice(crowd, admin):

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from annotate import bulk, flags, queue, timelines
-from annotate.models import Assignment, Flag, Import
+from annotate.models import Assignment, Comment, Flag, Import
 from annotate.submitting import submit_annotation
 from pipeline.models import SnapshotItem
 from pipeline.routing import route_items
@@ -70,6 +70,13 @@ def test_everything_that_happened_stands_there_in_order(lived):
     ]
 
 
+def test_what_was_said_about_it_stands_there_too(project, reviewer):
+    item = factories.item(project)
+    Comment.objects.create(item=item, author=reviewer, role="reviewer", body="Which of the two?")
+    (event,) = [event for event in timelines.of_item(item) if event.words == "Commented"]
+    assert (event.who, event.details) == ("rita", "Which of the two?")
+
+
 def test_a_lease_that_ran_out_says_so(project, annotator):
     item = factories.item(project)
     queue.release(assignment=queue.next_assignment(user=annotator, project=project))
@@ -112,4 +119,4 @@ def test_the_time_line_costs_the_same_however_much_happened(project, annotator, 
     for choice in "abab":
         held.refresh_from_db()
         submit_annotation(assignment=held, answers={"preference": {"choice": choice}})
-    assert cost() == few <= 6
+    assert cost() == few <= 7
