@@ -1,4 +1,4 @@
-// What every page needs: a word when a request fails, dialogs that ask first, menus that close.
+// What every page needs: a word when a request fails, dialogs that ask first, menus that close, scrolling by keyboard.
 // The words stand in the page (templates/base.html), where they are translated.
 document.addEventListener("htmx:responseError", (event) => {
   say(document.getElementById("toast").dataset.failed.replace("{status}", event.detail.xhr.status));
@@ -32,3 +32,15 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("htmx:beforeRequest", (event) => {
   if (document.hidden && event.target.hasAttribute("data-rests-unseen")) event.preventDefault();
 });
+
+// What is wider or higher than its place scrolls, so the keyboard must reach it; the workbench sees to its own.
+function reach() {
+  for (const part of document.querySelectorAll(".scroll, .tall, .log, .table, pre")) {
+    if (part.closest("#reading")) continue;
+    const scrolls = part.scrollWidth > part.clientWidth || part.scrollHeight > part.clientHeight;
+    if (scrolls && !part.hasAttribute("tabindex")) part.setAttribute("tabindex", "0");
+  }
+}
+document.addEventListener("DOMContentLoaded", reach);
+document.addEventListener("htmx:afterSettle", reach);
+window.addEventListener("resize", reach);

@@ -76,7 +76,7 @@ def pairs(tmp_path) -> Path:
 
 def sign_in(page, live_server) -> None:
     page.goto(live_server.url)
-    page.get_by_label("Username").or_(page.get_by_label("Login")).fill("ada")
+    page.get_by_label("Name or e-mail address").fill("ada")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url(live_server.url + "/")
