@@ -35,16 +35,16 @@ SCREENS = {
     ],
     "annotator": [
         "home", "keys", "label", "label_again", "label_history", "guidelines", "account_change_password",
-        "account_reauthenticate", "account_logout",
+        "account_reauthenticate", "account_logout", "mine", "discussion",
     ],
     "reviewer": [
         "account_set_password", "project", "items", "item", "flags", "agreement", "judges", "routing", "datasets",
-        "runs", "models",
+        "runs", "models", "raters", "rater", "review", "review_item", "trust",
     ],
     "manager": [
         "project_settings", "questions", "import_new", "import", "acts", "people", "people_member", "pool_new", "pool",
         "items_bulks", "items_bulk", "item_gold", "quality", "judge_new", "judge", "judge_edit", "snapshot",
-        "generate", "train", "run", "model", "loops",
+        "generate", "train", "run", "model", "loops", "exclude", "exclusion",
     ],
     "admin": ["all_acts", "project_new"],
 }  # fmt: skip
@@ -52,8 +52,8 @@ SCREENS = {
 NO_SCREENS = {
     "health", "label_ahead", "label_back", "label_waiting", "label_guidelines", "label_source", "label_diff",
     "label_lesson", "project_live", "items_count", "import_preview", "import_progress", "items_bulk_progress",
-    "item_pipeline", "judge_live", "routing_live", "datasets_table", "snapshot_zip", "snapshot_file", "runs_table",
-    "run_live", "run_metrics", "run_log",
+    "item_pipeline", "rater_pipeline", "raters_on", "project_cost", "judge_live", "routing_live", "datasets_table",
+    "snapshot_zip", "snapshot_file", "runs_table", "run_live", "run_metrics", "run_log",
 }  # fmt: skip
 ONLY_ACT = {name for name, page in test_permissions.PAGES.items() if page.look is None} - {"account_logout"}
 
@@ -91,10 +91,12 @@ def address(project, annotator, manager, tmp_path):
         if thing == "slug":
             return reverse(name, args=[project.slug])
         makers = {
+            "rater": lambda: project.raters.get(name="person-0").pk,
             "run": lambda: furnished.live_run(project).pk,
             "model": lambda: furnished.measured_model(project).pk,
             "item": lambda: project.items.filter(labels__isnull=False).first().pk,
             "assignment": lambda: Assignment.objects.get(rater__user=annotator, state=Assignment.SUBMITTED).pk,
+            "labelled": lambda: Assignment.objects.get(rater__user=annotator, state=Assignment.SUBMITTED).item_id,
         }
         make = makers.get(thing, lambda: test_permissions.THINGS[thing](project, annotator, manager, tmp_path))
         return reverse(name, args=[project.slug, make()])
@@ -113,6 +115,7 @@ def violations(page: Page, looks=LOOKS) -> list[str]:
     for size, scheme, options in looks:
         page.set_viewport_size(size)
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
         result = page.evaluate(f"axe.run(document, {json.dumps(options)})")
         found += [
             f"{size['width']} {scheme}: {rule['id']} {' '.join(node['target'])}: {node['html'][:160]} "
