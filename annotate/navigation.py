@@ -17,6 +17,7 @@ PROJECT_PAGES = [
     ("mine", gettext_lazy("My page"), frozenset({access.ANNOTATOR}), ("mine", "discussion")),
     ("trust", gettext_lazy("Trust"), access.REVIEWERS, ("trust", "exclu")),
     ("quality", gettext_lazy("Quality"), access.MANAGERS, ("quality",)),
+    ("pay", gettext_lazy("Pay"), access.MANAGERS, ("pay",)),
     ("raters", gettext_lazy("Raters"), access.REVIEWERS, ("rater",)),
     ("import_new", "Import", access.MANAGERS, ("import",)),
     ("judges", "Judges", access.REVIEWERS, ("judge",)),
@@ -30,7 +31,7 @@ PROJECT_PAGES = [
     ("project_settings", "Settings", access.MANAGERS, ("project_settings",)),
 ]
 # They stand behind “More”: the line of links must fit a usual screen.
-SELDOM = {"import_new", "routing", "datasets", "loops", "people", "acts", "project_settings"}
+SELDOM = {"pay", "import_new", "routing", "datasets", "loops", "people", "acts", "project_settings"}
 NAMES = {name for name, *_ in PROJECT_PAGES}
 
 

@@ -26,6 +26,7 @@ NO_ACTS = {
     "invitation",  # leaves one when it is accepted: tests/annotate/test_accounts.py
     "label_quiz",
     "discussion",
+    "mine_leaderboard",
     "language",
     "label_submit",
     "label_draft",
@@ -114,6 +115,8 @@ SENT = {
     "trust_decide": {"state": "dismissed", "note": "A slow day."},
     "exclude": {"reason": "Random answers."},
     "exclusion_undo": {},
+    "pay": {"pay_rate": "15.50", "pay_unit": "hour", "currency": "EUR"},
+    "pay_rate": {"rate": "18"},
     "item_gold": {"use": "gold", "answer-preference": "2"},
     "quality": {"gold_rate": 7, "quiz_pass_mark": 80, "quiz_attempts": 3},
     "quality_reset": {},

@@ -31,6 +31,8 @@ class Project(models.Model):
 
     ACTIVE, PAUSED, ARCHIVED = "active", "paused", "archived"
     STATES = [(ACTIVE, "active"), (PAUSED, "paused"), (ARCHIVED, "archived")]
+    PER_HOUR, PER_ANSWER = "hour", "answer"
+    PAY_UNITS = [(PER_HOUR, "an hour of active time"), (PER_ANSWER, "an answer")]
 
     name = models.CharField(max_length=120)
     slug = models.SlugField(max_length=80, unique=True)
@@ -69,6 +71,19 @@ class Project(models.Model):
     quiz_pass_mark = models.PositiveSmallIntegerField(
         default=80, validators=[MinValueValidator(1), MaxValueValidator(100)], help_text="Per cent of the quiz."
     )
+    has_leaderboard = models.BooleanField(
+        default=False, help_text="Annotators who choose to be on it see one another's points on their page."
+    )
+    pay_rate = models.DecimalField(
+        max_digits=10,
+        decimal_places=4,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0)],
+        help_text="Of one person; no money is shown if blank.",
+    )
+    pay_unit = models.CharField(max_length=6, choices=PAY_UNITS, default=PER_HOUR)
+    currency = models.CharField(max_length=8, default="EUR", blank=True)
     quiz_attempts = models.PositiveSmallIntegerField(
         default=3, validators=[MinValueValidator(1), MaxValueValidator(20)], help_text="How often somebody may try."
     )
@@ -200,6 +215,10 @@ class Membership(models.Model):
     quiz_first = models.PositiveSmallIntegerField(default=1, help_text="the attempt since which they are counted")
     quiz_right = models.PositiveSmallIntegerField(default=0)
     quiz_asked = models.PositiveSmallIntegerField(default=0)
+    on_leaderboard = models.BooleanField(default=False, help_text="by their own choice")
+    pay_rate = models.DecimalField(
+        max_digits=10, decimal_places=4, null=True, blank=True, help_text="The project's if blank."
+    )
     created_at = models.DateTimeField(default=timezone.now)
 
     # Has the project any pools? Not stored: `annotate.access` reads it along; None where nobody has looked.

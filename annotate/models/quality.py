@@ -114,6 +114,8 @@ class Trust(models.Model):
     rater = models.OneToOneField(Rater, on_delete=models.CASCADE, related_name="trust")
     signals = models.JSONField(default=list, help_text="[{name, value, low, high, n, threshold, is_suspicious}]")
     newest = models.PositiveBigIntegerField(default=0, help_text="the newest annotation that it has seen")
+    agreed = models.PositiveIntegerField(default=0, help_text="answers that say what a shared label says")
+    shared = models.PositiveIntegerField(default=0, help_text="answers on items that others have labelled too")
     computed_at = models.DateTimeField(default=timezone.now)
 
 

@@ -12,14 +12,30 @@ class QualityForm(forms.ModelForm):
 
     class Meta:
         model = Project
-        fields = ["gold_rate", "has_training", "has_quiz", "quiz_pass_mark", "quiz_attempts"]
+        fields = ["gold_rate", "has_training", "has_quiz", "quiz_pass_mark", "quiz_attempts", "has_leaderboard"]
         labels = {
             "gold_rate": "Gold items, per cent",
             "has_training": "Training before the first item",
             "has_quiz": "A quiz before the first item",
             "quiz_pass_mark": "Pass mark, per cent",
             "quiz_attempts": "Attempts",
+            "has_leaderboard": "A leaderboard",
         }
+
+
+class PayForm(forms.ModelForm):
+    """What a project pays."""
+
+    class Meta:
+        model = Project
+        fields = ["pay_rate", "pay_unit", "currency"]
+        labels = {"pay_rate": "Rate", "pay_unit": "For", "currency": "Currency"}
+
+
+class RateForm(forms.Form):
+    """What one member is paid; blank takes the project's rate."""
+
+    rate = forms.DecimalField(required=False, min_value=0, max_digits=10, decimal_places=4)
 
 
 class GoldForm(forms.Form):

@@ -24,7 +24,7 @@ from annotate.models import (
     Trust,
     User,
 )
-from annotate.quality import trust
+from annotate.quality import own, trust
 from annotate.quality.gold import MIXED_IN
 
 LOOKED_AT = 500  # of a rater's last annotations
@@ -61,7 +61,7 @@ def look(project: Project) -> int:
     seconds = times.order_by("-pk").values_list("seconds", flat=True)[:2000]
     percentile = trust.second_percentile([each for each in seconds if each is not None])
     for pk in due:
-        keep(pk, newest[pk], signals(pk, asked, percentile))
+        keep(pk, newest[pk], signals(pk, asked, percentile), agreement(pk, project))
     return len(due)
 
 
@@ -85,6 +85,12 @@ def signals(rater_id: int, asked: Sequence[Question], percentile: float) -> list
         trust.attention([is_right for _item, is_right, use in right if use == Gold.ATTENTION]),
     ]
     return [signal for signal in found if signal is not None]
+
+
+def agreement(rater_id: int, project: Project) -> tuple[int, int]:
+    """How many of a rater's answers say what a label says in which others had a voice, and of how many."""
+    alike = own.agreed(own.newest_of(rater_id), project)
+    return sum(alike.values()), len(alike)
 
 
 def lefts(said: Iterable[Sequence[Any]], asked: Iterable[Question]) -> list[bool]:
@@ -119,9 +125,15 @@ def in_time(said: Sequence[Sequence[Any]], asked: Sequence[Question], gold: dict
 
 
 @transaction.atomic
-def keep(rater_id: int, newest: int, found: Sequence[trust.Signal]) -> None:
+def keep(rater_id: int, newest: int, found: Sequence[trust.Signal], alike: tuple[int, int]) -> None:
     """Keep the signals, and open a suspicion for each suspicious one that nobody has decided on lately."""
-    values = {"signals": [asdict(signal) for signal in found], "newest": newest, "computed_at": timezone.now()}
+    values = {
+        "signals": [asdict(signal) for signal in found],
+        "newest": newest,
+        "agreed": alike[0],
+        "shared": alike[1],
+        "computed_at": timezone.now(),
+    }
     Trust.objects.update_or_create(rater_id=rater_id, defaults=values)
     for signal in found:
         last = Suspicion.objects.filter(rater=rater_id, signal=signal.name).first()
