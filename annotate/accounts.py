@@ -10,6 +10,7 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from annotate import audit
 from annotate.models import Invitation, Membership, Project, User
@@ -41,16 +42,19 @@ def invite(*, email: str, role: str, project: Project | None, by: User) -> Invit
     )
     record(invitation, audit.INVITED, by)
     where = project.name if project else "Plumbline"
-    transaction.on_commit(
-        lambda: send_mail(
-            f"You are invited to {where}",
-            f"{by} invites you to {where} as {role}.\n\nOpen this page within {VALID_FOR.days} days:\n"
-            f"{settings.SITE_URL}{link(invitation)}\n",
-            None,
-            [invitation.email],
-            fail_silently=True,  # the inviter also sees the link and can pass it on
-        )
+    words = {
+        "who": by,
+        "where": where,
+        "role": invitation.get_role_display(),
+        "days": VALID_FOR.days,
+        "link": f"{settings.SITE_URL}{link(invitation)}",
+    }
+    subject = _("You are invited to %(where)s") % words
+    text = (
+        _("%(who)s invites you to %(where)s as %(role)s.\n\nOpen this page within %(days)s days:\n%(link)s\n") % words
     )
+    # The inviter also sees the link and can pass it on.
+    transaction.on_commit(lambda: send_mail(subject, text, None, [invitation.email], fail_silently=True))
     return invitation
 
 
@@ -84,16 +88,16 @@ def open_invitation(token: str) -> Invitation:
     try:
         pk = signing.loads(token, salt=SALT, max_age=VALID_FOR)
     except signing.SignatureExpired:
-        raise InvitationError("This invitation has run out: ask for a new one.") from None
+        raise InvitationError(_("This invitation has run out: ask for a new one.")) from None
     except signing.BadSignature:
-        raise InvitationError("This invitation is not valid: open the link exactly as it was sent.") from None
+        raise InvitationError(_("This invitation is not valid: open the link exactly as it was sent.")) from None
     invitation = Invitation.objects.filter(pk=pk).select_related("project").first()
     if invitation is None or invitation.revoked_at:
-        raise InvitationError("This invitation was withdrawn: ask for a new one.")
+        raise InvitationError(_("This invitation was withdrawn: ask for a new one."))
     if invitation.accepted_at:
-        raise InvitationError("This invitation has been used: sign in instead.")
+        raise InvitationError(_("This invitation has been used: sign in instead."))
     if invitation.expires_at < timezone.now():
-        raise InvitationError("This invitation has run out: ask for a new one.")
+        raise InvitationError(_("This invitation has run out: ask for a new one."))
     return invitation
 
 
@@ -102,7 +106,7 @@ def accept(*, invitation: Invitation, user: User) -> None:
     """Give the user what the invitation promises, once. Raises InvitationError where it was used meanwhile."""
     claimed = Invitation.objects.filter(pk=invitation.pk, accepted_at=None).update(accepted_at=timezone.now())
     if not claimed:
-        raise InvitationError("This invitation has been used: sign in instead.")
+        raise InvitationError(_("This invitation has been used: sign in instead."))
     if invitation.role == "admin":
         User.objects.filter(pk=user.pk).update(is_superuser=True, is_staff=True)
     elif invitation.project:

@@ -134,17 +134,18 @@ class AcceptForm(forms.Form):
     """What somebody who was invited says about themselves."""
 
     username = forms.RegexField(
-        r"^[\w.@+-]+$", max_length=150, label="Name", help_text="Letters, digits and @ . + - _"
+        r"^[\w.@+-]+$", max_length=150, label=_("Name"), help_text=_("Letters, digits and @ . + - _")
     )
     password = forms.CharField(
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text="At least 10 characters.",
+        label=_("Password"),
+        help_text=_("At least 10 characters."),
     )
 
     def clean_username(self) -> str:
         username = self.cleaned_data["username"]
         if User.objects.filter(username__iexact=username).exists():
-            raise forms.ValidationError("This name is taken: choose another.")
+            raise forms.ValidationError(_("This name is taken: choose another."))
         return username
 
     def clean_password(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from annotate.models import Annotation, Assignment, Flag, Project, Question
+from annotate.presenting.preference import LETTERS, WORDS
 from annotate.questions import level_of_answer, scale_points
 from annotate.templatetags import answers
 
@@ -104,5 +105,5 @@ def preference(answer: Mapping[str, Any], question: Question, order: Sequence[in
     if level is None:
         return {"both_bad": _("Both bad"), "unsure": _("Cannot say")}.get(answer["choice"], str(answer["choice"]))
     point = next(point for point in scale_points(question.config["points"]) if point["level"] == level)
-    letter = {"left": "A ", "right": "B "}.get(point["side"], "")
-    return f"{letter}{point['word']}"
+    word, _spoken = WORDS[point["word"]]
+    return f"{LETTERS[point['side']]} {word}".strip()

@@ -9,9 +9,9 @@ from annotate import access, queries
 
 # url name, words, roles, and the start of the url names that count as being there
 PROJECT_PAGES = [
-    ("project", "Project", access.REVIEWERS, ("project", "guidelines", "questions", "agreement")),
-    ("label", "Label", access.ANY, ("label",)),
-    ("items", "Items", access.REVIEWERS, ("item",)),
+    ("project", gettext_lazy("Project"), access.REVIEWERS, ("project", "guidelines", "questions", "agreement")),
+    ("label", gettext_lazy("Label"), access.ANY, ("label",)),
+    ("items", gettext_lazy("Items"), access.REVIEWERS, ("item",)),
     ("flags", gettext_lazy("Flags"), access.REVIEWERS, ("flag",)),
     ("review", gettext_lazy("Review"), access.REVIEWERS, ("review", "discussion")),
     ("mine", gettext_lazy("My page"), frozenset({access.ANNOTATOR}), ("mine", "discussion")),
@@ -19,16 +19,16 @@ PROJECT_PAGES = [
     ("quality", gettext_lazy("Quality"), access.MANAGERS, ("quality",)),
     ("pay", gettext_lazy("Pay"), access.MANAGERS, ("pay",)),
     ("raters", gettext_lazy("Raters"), access.REVIEWERS, ("rater",)),
-    ("import_new", "Import", access.MANAGERS, ("import",)),
-    ("judges", "Judges", access.REVIEWERS, ("judge",)),
-    ("routing", "Routing", access.REVIEWERS, ("routing",)),
-    ("datasets", "Datasets", access.REVIEWERS, ("dataset", "snapshot")),
-    ("runs", "Runs", access.REVIEWERS, ("run", "train", "generate")),
-    ("models", "Models", access.REVIEWERS, ("model",)),
-    ("loops", "Loops", access.MANAGERS, ("loop",)),
-    ("people", "People", access.MANAGERS, ("people", "pool")),
-    ("acts", "Log", access.MANAGERS, ("acts",)),
-    ("project_settings", "Settings", access.MANAGERS, ("project_settings",)),
+    ("import_new", gettext_lazy("Import"), access.MANAGERS, ("import",)),
+    ("judges", gettext_lazy("Judges"), access.REVIEWERS, ("judge",)),
+    ("routing", gettext_lazy("Routing"), access.REVIEWERS, ("routing",)),
+    ("datasets", gettext_lazy("Datasets"), access.REVIEWERS, ("dataset", "snapshot")),
+    ("runs", gettext_lazy("Runs"), access.REVIEWERS, ("run", "train", "generate")),
+    ("models", gettext_lazy("Models"), access.REVIEWERS, ("model",)),
+    ("loops", gettext_lazy("Loops"), access.MANAGERS, ("loop",)),
+    ("people", gettext_lazy("People"), access.MANAGERS, ("people", "pool")),
+    ("acts", gettext_lazy("Log"), access.MANAGERS, ("acts",)),
+    ("project_settings", gettext_lazy("Settings"), access.MANAGERS, ("project_settings",)),
 ]
 # They stand behind “More”: the line of links must fit a usual screen.
 SELDOM = {"pay", "import_new", "routing", "datasets", "loops", "people", "acts", "project_settings"}

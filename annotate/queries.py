@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.db.models import QuerySet
+from django.utils.translation import gettext_lazy
 
 from annotate import tallies
 from annotate.models import (
@@ -18,6 +19,7 @@ from annotate.models import (
     User,
 )
 
+ROLE_WORDS = {**dict(Membership.ROLES), "admin": gettext_lazy("admin")}
 PAGE = 50  # items on a page of a list
 
 
@@ -40,7 +42,8 @@ def project_rows(user: User) -> list[dict[str, Any]]:
     return [
         {
             "project": project,
-            "role": "admin" if user.is_admin else roles.get(project.pk, ""),
+            "role": (role := "admin" if user.is_admin else roles.get(project.pk, "")),
+            "role_words": ROLE_WORDS.get(role, ""),
             "counts": counts.get(project.pk, {}),
         }
         for project in found

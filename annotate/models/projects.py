@@ -5,6 +5,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 
 class User(AbstractUser):
@@ -30,7 +31,11 @@ class Project(models.Model):
     """One labelling effort: guidelines, questions, members, settings."""
 
     ACTIVE, PAUSED, ARCHIVED = "active", "paused", "archived"
-    STATES = [(ACTIVE, "active"), (PAUSED, "paused"), (ARCHIVED, "archived")]
+    STATES = [
+        (ACTIVE, gettext_lazy("active")),
+        (PAUSED, gettext_lazy("paused")),
+        (ARCHIVED, gettext_lazy("archived")),
+    ]
     PER_HOUR, PER_ANSWER = "hour", "answer"
     PAY_UNITS = [(PER_HOUR, "an hour of active time"), (PER_ANSWER, "an answer")]
 
@@ -194,7 +199,11 @@ class Membership(models.Model):
     """What a user may do in one project."""
 
     MANAGER, REVIEWER, ANNOTATOR = "manager", "reviewer", "annotator"
-    ROLES = [(MANAGER, "manager"), (REVIEWER, "reviewer"), (ANNOTATOR, "annotator")]
+    ROLES = [
+        (MANAGER, gettext_lazy("manager")),
+        (REVIEWER, gettext_lazy("reviewer")),
+        (ANNOTATOR, gettext_lazy("annotator")),
+    ]
     NOT_TAKEN, PASSED, FAILED = "", "passed", "failed"
     QUIZ_STATES = [(NOT_TAKEN, "not taken"), (PASSED, "passed"), (FAILED, "failed")]
 
@@ -256,7 +265,7 @@ class Invitation(models.Model):
 
     email = models.EmailField()
     project = models.ForeignKey(Project, null=True, blank=True, on_delete=models.CASCADE, related_name="invitations")
-    role = models.CharField(max_length=10, choices=[*Membership.ROLES, ("admin", "admin")])
+    role = models.CharField(max_length=10, choices=[*Membership.ROLES, ("admin", gettext_lazy("admin"))])
     invited_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField()

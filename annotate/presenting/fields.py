@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from django.utils.translation import gettext as _
+
 from annotate.models import Question
 from annotate.questions import AnswerError, Subject
 
@@ -79,5 +81,7 @@ def own_fields(form: Mapping[str, str], question: Question) -> Iterable[tuple[tu
 def whole(value: str, question: Question) -> int:
     """A whole number that was pressed."""
     if not (value.isascii() and value.isdigit()):
-        raise AnswerError(f"“{question.title}”: {value!r} is not one of its choices.")
+        raise AnswerError(
+            _("“%(title)s”: %(value)s is not one of its choices.") % {"title": question.title, "value": repr(value)}
+        )
     return int(value)

@@ -7,10 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext_lazy
+
 from annotate.models import Item, Response
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-ROLES = {"user": "Person", "assistant": "Assistant", "system": "Instructions", "tool": "Tool"}
+ROLES = {
+    "user": gettext_lazy("Person"),
+    "assistant": gettext_lazy("Assistant"),
+    "system": gettext_lazy("Instructions"),
+    "tool": gettext_lazy("Tool"),
+}
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,7 @@ class Side:
 
 
 def turns(messages: Iterable[Mapping[str, Any]]) -> list[Turn]:
-    return [Turn(ROLES.get(message["role"], message["role"]), str(message["content"])) for message in messages]
+    return [Turn(str(ROLES.get(message["role"], message["role"])), str(message["content"])) for message in messages]
 
 
 def sides(responses: Sequence[Response], order: Sequence[int]) -> list[Side]:

@@ -10,6 +10,16 @@ from annotate.models import Question
 from annotate.presenting.fields import Form, Shown, field_name, whole
 from annotate.questions import AnswerError, answer_at_level, level_of_answer, scale_points
 
+# The words of `questions.preference.scale_points`, and what a screen reader says of such a point.
+WORDS = {
+    "equal": (gettext_lazy("equal"), gettext_lazy("equal")),
+    "better": (gettext_lazy("better"), gettext_lazy("%(letter)s is better")),
+    "slightly": (gettext_lazy("slightly"), gettext_lazy("%(letter)s is slightly better")),
+    "clearly": (gettext_lazy("clearly"), gettext_lazy("%(letter)s is clearly better")),
+    "much": (gettext_lazy("much"), gettext_lazy("%(letter)s is much better")),
+    "very much": (gettext_lazy("very much"), gettext_lazy("%(letter)s is very much better")),
+}
+LETTERS = {"left": "A", "right": "B", "": ""}
 OUTS = {"both_bad": (gettext_lazy("Both bad"), "b"), "unsure": (gettext_lazy("Cannot say"), "0")}
 
 
@@ -19,9 +29,12 @@ def control(question: Question, _shown: Shown, form: Mapping[str, str]) -> dict[
     points = [point for point in scale_points(config["points"]) if point["side"] or config.get("tie", True)]
     chosen = form.get(name, "")
     for point in points:
-        letter = {"left": "A is ", "right": "B is ", "": ""}[point["side"]]
-        better = " better" if point["side"] and point["word"] != "better" else ""
-        point |= {"spoken": letter + point["word"] + better, "chosen": chosen == str(point["level"])}
+        word, spoken = WORDS[point["word"]]
+        point |= {
+            "word": word,
+            "spoken": str(spoken) % {"letter": LETTERS[point["side"]]},
+            "chosen": chosen == str(point["level"]),
+        }
     outs = [
         {"value": value, "word": word, "key": key, "chosen": chosen == value}
         for value, (word, key) in OUTS.items()
@@ -40,11 +53,13 @@ def answer(question: Question, shown: Shown, form: Mapping[str, str]) -> dict[st
         return None
     if value in OUTS:
         if not question.config.get(value):
-            raise AnswerError(f"“{question.title}” does not offer “{OUTS[value][0]}”.")
+            raise AnswerError(
+                _("“%(title)s” does not offer “%(choice)s”.") % {"title": question.title, "choice": OUTS[value][0]}
+            )
         return {"choice": value}
     given = answer_at_level(whole(value, question), question.config["points"], shown.order)
     if given["choice"] == "tie" and not question.config.get("tie", True):
-        raise AnswerError(f"“{question.title}” has no middle: choose a side.")
+        raise AnswerError(_("“%(title)s” has no middle: choose a side.") % {"title": question.title})
     return given
 
 

@@ -54,11 +54,17 @@ def passage_in(line: str, question: Question, shown: Shown) -> dict[str, Any]:
     found = LINE.fullmatch(line)
     place = LETTERS.find(found[1].upper()) if found else -1
     if not found or not 0 <= place < shown.places:
-        raise AnswerError(f'“{question.title}”: {line[:60]!r} cannot be read: write it as A [tag] "words".')
+        raise AnswerError(
+            _('“%(title)s”: %(line)s cannot be read: write it as A [tag] "words".')
+            % {"title": question.title, "line": repr(line[:60])}
+        )
     text = shown.text(place)
     start, end = (int(found[3]), int(found[4])) if found[3] else quoted(found[5], text)
     if not 0 <= start < end <= len(text):
-        raise AnswerError(f"“{question.title}”: {line[:60]!r} is not in the answer: quote it as it was written.")
+        raise AnswerError(
+            _("“%(title)s”: %(line)s is not in the answer: quote it as it was written.")
+            % {"title": question.title, "line": repr(line[:60])}
+        )
     return {
         "response": shown.order[place],
         "start": start,

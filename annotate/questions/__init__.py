@@ -6,6 +6,8 @@ Answers are always in stored order. Pure functions, no database.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from annotate.questions import choice, critique, preference, ranking, rating, span, step
 from annotate.questions.asking import AnswerError, Asked, Kind, QuestionError, Subject, text_of
 from annotate.questions.conditions import asked_now, check_together, when_of
@@ -78,7 +80,7 @@ def check_answers(
         answer = answers.get(name)
         if answer is None:
             if question.required and name in asked:
-                raise AnswerError(f"“{question.title}” still needs an answer.")
+                raise AnswerError(_("“%(title)s” still needs an answer.") % {"title": question.title})
             continue
         if name not in asked:
             raise AnswerError(f"“{question.title}” is not asked after these answers: leave its answer out.")

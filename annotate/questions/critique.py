@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from annotate.questions.asking import (
     AnswerError,
     Asked,
@@ -50,7 +52,10 @@ def critique_of(question: Asked, answer: Any) -> dict[str, Any]:
         raise AnswerError(f"“{question.title}” still needs an answer.")
     least = question.config.get("min_characters", 0)
     if len(text) < least:
-        raise AnswerError(f"“{question.title}” has {len(text)} of at least {least} characters: say a little more.")
+        raise AnswerError(
+            _("“%(title)s” has %(length)d of at least %(least)d characters: say a little more.")
+            % {"title": question.title, "length": len(text), "least": least}
+        )
     return {"text": text, "reasons": [reason for reason in offered if reason in reasons]}
 
 

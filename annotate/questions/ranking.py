@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from annotate.questions.asking import AnswerError, Asked, Kind, Subject, check_names, per_response
 
 MOST = 10
@@ -29,7 +31,9 @@ def answer_of(question: Asked, answer: Any, subject: Subject) -> list[int]:
         if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= subject.responses:
             raise AnswerError(f"“{question.title}”: {rank!r} is not a rank from 1 to {subject.responses}.")
     if not question.config.get("ties", True) and len(set(ranks)) != len(ranks):
-        raise AnswerError(f"“{question.title}” allows no ties: give each answer a rank of its own.")
+        raise AnswerError(
+            _("“%(title)s” allows no ties: give each answer a rank of its own.") % {"title": question.title}
+        )
     return dense(ranks)
 
 

@@ -5,8 +5,10 @@ from typing import Any
 
 from django import template
 from django.utils import timezone
+from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
 
 from annotate import rendering
 
@@ -14,22 +16,29 @@ register = template.Library()
 UNKNOWN = (None, "")  # a template gives "" for what is not there
 
 
+def decimal(value: float, digits: int) -> str:
+    """A number with so many decimals and the language's sign before them."""
+    return str(number_format(f"{value:.{digits}f}"))
+
+
 @register.filter
 def percent(value: float | None, digits: int = 0) -> str:
     """0.684 → 68% (or 68.4% with `percent:1`); nothing known → –."""
-    return "–" if value in UNKNOWN else f"{100 * value:.{digits}f}%"
+    return "–" if value in UNKNOWN else _("%(number)s%%") % {"number": decimal(100 * value, digits)}
 
 
 @register.filter
 def figure(value: float | None, digits: int = 2) -> str:
     """A number with so many decimals; nothing known → –."""
-    return "–" if value in UNKNOWN else f"{value:,.{digits}f}"
+    return "–" if value in UNKNOWN else number_format(f"{value:.{digits}f}", force_grouping=True)
 
 
 @register.simple_tag
 def interval(low: float | None, high: float | None, digits: int = 1) -> str:
     """Two shares as an interval: 64.9 – 71.7%; nothing known → nothing."""
-    return "" if low in UNKNOWN or high in UNKNOWN else f"{100 * low:.{digits}f} – {100 * high:.{digits}f}%"
+    if low in UNKNOWN or high in UNKNOWN:
+        return ""
+    return _("%(number)s%%") % {"number": f"{decimal(100 * low, digits)} – {decimal(100 * high, digits)}"}
 
 
 @register.simple_tag
@@ -42,7 +51,7 @@ def interval_bar(value: float | None, low: float | None, high: float | None) -> 
         '<svg class="interval" viewBox="-6 0 212 12" preserveAspectRatio="xMinYMid" role="img" aria-label="{}">'
         '<line class="scale" x1="0" x2="200" y1="6" y2="6"/><line x1="{}" x2="{}" y1="6" y2="6"/>'
         '<circle cx="{}" cy="6" r="4"/></svg>',
-        f"{value:.2f} ({low:.2f} – {high:.2f})",
+        f"{decimal(value, 2)} ({decimal(low, 2)} – {decimal(high, 2)})",
         *(f"{place:.1f}" for place in (left, right, middle)),
     )
 
@@ -54,18 +63,21 @@ def span(seconds: float | None) -> str:
         return "–"
     whole = max(0, round(seconds))
     if whole < 60:
-        return f"{whole} s"
+        return _("%(seconds)d s") % {"seconds": whole}
     if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s" if whole < 600 else f"{whole // 60} min"
+        words = _("%(minutes)d min %(seconds)d s") if whole < 600 else _("%(minutes)d min")
+        return words % {"minutes": whole // 60, "seconds": whole % 60}
     if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+        return _("%(hours)d h %(minutes)d min") % {"hours": whole // 3600, "minutes": whole % 3600 // 60}
+    return _("%(days)d d %(hours)d h") % {"days": whole // 86400, "hours": whole % 86400 // 3600}
 
 
 @register.filter
 def ago(moment: datetime | None) -> str:
     """How long ago: “3 min 20 s ago”; never → never."""
-    return "never" if moment is None else f"{span((timezone.now() - moment).total_seconds())} ago"
+    if moment is None:
+        return _("never")
+    return _("%(span)s ago") % {"span": span((timezone.now() - moment).total_seconds())}
 
 
 @register.filter
@@ -76,7 +88,7 @@ def size(count: float | None) -> str:
     amount = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if amount < 1000 or unit == "GB":
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{decimal(amount, 1)} {unit}"
         amount /= 1000
     return ""
 

@@ -9,6 +9,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotate import access, accounts, members, pools
@@ -41,7 +42,9 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
 
 def new_user(form: AcceptForm, opened: Invitation) -> User:
     if User.objects.filter(email__iexact=opened.email).exists():
-        raise accounts.InvitationError(f"{opened.email} has an account already: sign in, then open this link again.")
+        raise accounts.InvitationError(
+            _("%(email)s has an account already: sign in, then open this link again.") % {"email": opened.email}
+        )
     return User.objects.create_user(
         username=form.cleaned_data["username"], email=opened.email, password=form.cleaned_data["password"]
     )

@@ -2,6 +2,7 @@
 // only hurry it along.
 import { askSkip, clearProblem, complete, explain, filled, mark, stepBy, toggled } from "./answers.js";
 import { changed, saveBeforeLeaving, showSaved } from "./drafts.js";
+import "./mirrored.js";
 import { alive, begin, release, tick } from "./item.js";
 import { pressed } from "./keys.js";
 import { fetchAhead, flush, send, takeUp } from "./network.js";
