@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest
 
 from annotate.models import (
     Assignment,
+    Attachment,
     BulkAct,
     Exclusion,
     Flag,
@@ -142,6 +143,14 @@ def managed_import(user: User, slug: str, pk: int) -> Import:
     found = Import.objects.filter(project=managed_project(user, slug), pk=pk).select_related("project").first()
     if found is None:
         raise Http404("No such import.")
+    return found
+
+
+def attachment(user: User, slug: str, sha256: str) -> Attachment:
+    """A picture of a project that the user is a member of. Raises Http404."""
+    found = Attachment.objects.filter(project=project(user, slug), sha256=sha256).first()
+    if found is None:
+        raise Http404("No such picture.")
     return found
 
 

@@ -1,27 +1,31 @@
 """The raw export: a project as a folder that `import_project` makes the same project of. Read only.
 
 `project.json` holds the guidelines, the questions, their versions and settings; `items.jsonl` the items in the native
-format with every annotation, replaced and late ones too. People stand under pseudonyms unless their names are wanted.
+format with every annotation, replaced and late ones too; `attachments/` the pictures that they name, listed in
+`attachments.jsonl`. People stand under pseudonyms unless their names are wanted.
 """
 
 import json
+import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from annotate.models import Annotation, Gold, Item, Project, Rater, Response
+from annotate import attachments
+from annotate.models import Annotation, Attachment, Gold, Item, Project, Rater, Response
 from annotate.projects import rubric_body
 
 BATCH = 500  # items in memory at once
+PICTURES = "attachments.jsonl"
 SETTINGS = (
     "overlap", "lease_minutes", "daily_quota", "total_quota", "judge_share", "both_share", "aggregation_method",
-    "gold_rate", "has_training", "has_quiz", "quiz_pass_mark", "quiz_attempts",
+    "gold_rate", "has_training", "has_quiz", "quiz_pass_mark", "quiz_attempts", "image_hosts",
 )  # fmt: skip
 
 
 def write_project(*, project: Project, folder: Path, with_names: bool = False) -> dict[str, Any]:
-    """Write both files into a folder that is made; returns what stands in them, counted. Raises OSError."""
+    """Write its files into a folder that is made; returns what stands in them, counted. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     names = {} if with_names else pseudonyms(project)
     body = json.dumps(project_body(project), ensure_ascii=False, indent=1)
@@ -32,7 +36,24 @@ def write_project(*, project: Project, folder: Path, with_names: bool = False) -
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
             items += 1
             annotations += len(row.get("annotations", []))
-    return {"project": project.slug, "folder": str(folder), "items": items, "annotations": annotations}
+    pictures = write_pictures(project, folder)
+    counts = {"items": items, "annotations": annotations, "attachments": pictures}
+    return {"project": project.slug, "folder": str(folder), **counts}
+
+
+def write_pictures(project: Project, folder: Path) -> int:
+    """The files of the project's pictures under their hashes, and a list of them; nothing where there are none."""
+    rows = Attachment.objects.filter(project=project).order_by("pk")
+    count = 0
+    for count, row in enumerate(rows.iterator(chunk_size=BATCH), start=1):  # noqa: B007 - the last one is the count
+        path = folder / attachments.file_name(row.sha256)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with attachments.opened(row.sha256) as kept, path.open("wb") as file:
+            shutil.copyfileobj(kept, file)
+        said = {"sha256": row.sha256, "original": row.original, "source": row.source}
+        with (folder / PICTURES).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(said, ensure_ascii=False) + "\n")
+    return count
 
 
 def pseudonyms(project: Project) -> dict[str, str]:

@@ -8,6 +8,7 @@ from django.utils.text import slugify
 from django.utils.translation import gettext_lazy as _
 
 from annotate import pools, questions
+from annotate.importing.fetching import hosts_in
 from annotate.models import Flag, Invitation, Membership, Pool, Project, User
 from annotate.question_sets import SETS
 
@@ -43,7 +44,15 @@ class SettingsForm(forms.ModelForm):
             "judge_share",
             "both_share",
             "aggregation_method",
+            "image_hosts",
         ]
+        widgets = {"image_hosts": forms.Textarea(attrs={"rows": 2})}
+
+    def clean_image_hosts(self) -> str:
+        try:
+            return "\n".join(hosts_in(self.cleaned_data["image_hosts"]))
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}

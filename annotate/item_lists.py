@@ -130,15 +130,10 @@ def by_label(items: QuerySet[Item], chosen: Mapping[str, Any], main: Question | 
 
 
 def voices(main: Question) -> Subquery:
-    """How many different answers people who count gave to the question, as they stand now."""
+    """How many different answers people gave to the question, as they stand now."""
     answer = f"answers__{main.name}__choice" if main.kind == Question.PREFERENCE else f"answers__{main.name}"
     people = Annotation.objects.filter(
-        item=OuterRef("pk"),
-        rater__kind=Rater.HUMAN,
-        rater__excluded_at=None,
-        counted=True,
-        replaced_by=None,
-        answers__has_key=main.name,
+        item=OuterRef("pk"), rater__kind=Rater.HUMAN, counted=True, replaced_by=None, answers__has_key=main.name
     )
     # Compared as text: JSON has no order on every database.
     said = people.order_by().annotate(said=Cast(answer, TextField())).values("item")

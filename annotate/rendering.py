@@ -1,13 +1,18 @@
 """Markdown, code and maths as safe HTML, made on the server."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from html import unescape
+from typing import Any, Protocol
 
 import nh3
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
 from latex2mathml.converter import convert
 from latex2mathml.exceptions import DenominatorNotFoundError, MissingEndError, NoAvailableTokensError
 from markdown_it import MarkdownIt
+from markdown_it.common.utils import escapeHtml
 from markdown_it.renderer import RendererHTML
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
@@ -26,7 +31,7 @@ TAGS = nh3.ALLOWED_TAGS | MATHML | {"span", "pre", "code", "mark"}
 ATTRIBUTES = {
     **nh3.ALLOWED_ATTRIBUTES,
     "*": {"dir"},
-    "span": {"class"},
+    "span": {"class", "data-attachment"},
     "div": {"class"},
     "code": {"class"},
     "math": {"display", "xmlns"},
@@ -49,6 +54,9 @@ LATEX_ERRORS = (
 
 # Each of these is read from the side where its own first letters say so.
 BLOCKS = frozenset({"paragraph_open", "heading_open", "list_item_open", "blockquote_open", "td_open", "th_open"})
+REFERENCE = re.compile(r"attachment:([0-9a-f]{64})")
+# What the cleaner makes of a picture's place: nobody's words can look like it, since raw HTML in them is escaped.
+PLACE = re.compile(r'<span class="picture" data-attachment="([0-9a-f]{64})">([^<]*)</span>')
 Rule = Callable[[RendererHTML, Sequence[Token], int, OptionsDict, EnvType], str]
 
 
@@ -77,6 +85,7 @@ def parser() -> MarkdownIt:
     made.core.ruler.push("direction", direct)
     made.add_render_rule("fence", code(RendererHTML.fence))
     made.add_render_rule("code_block", code(RendererHTML.code_block))
+    made.add_render_rule("image", image)
     made.add_render_rule("table_open", open_table)
     made.add_render_rule("table_close", close_table)
     return made
@@ -99,6 +108,19 @@ def code(render: Rule) -> Rule:
     return framed
 
 
+def image(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType) -> str:
+    """A place for a picture of our own; any other becomes a link, or what it shows in words where it has none."""
+    token = tokens[index]
+    source = str(token.attrGet("src") or "")
+    words = renderer.renderInlineAsText(token.children or [], options, env)
+    own = REFERENCE.fullmatch(source)
+    if own:
+        return f'<span class="picture" data-attachment="{own[1]}">{escapeHtml(words)}</span>'
+    if source.startswith(("http://", "https://")):
+        return f'<a href="{escapeHtml(source)}">{escapeHtml(words or source)}</a>'
+    return escapeHtml(words)
+
+
 def open_table(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType) -> str:
     """A table scrolls in a frame of its own too."""
     return '<div class="table">' + renderer.renderToken(tokens, index, options, env)
@@ -118,7 +140,7 @@ def to_html(text: str) -> str:
     """Markdown (CommonMark with tables, fenced code, `$…$` maths) as HTML that is safe to put on a page.
 
     Links open elsewhere and pass no referrer; images become links, since loading them would tell a stranger who
-    reads what.
+    reads what. Pictures of our own, `attachment:<sha256>`, are left as places that `with_pictures` fills.
     """
     return nh3.clean(
         PARSER.render(text),
@@ -127,3 +149,44 @@ def to_html(text: str) -> str:
         link_rel="noopener noreferrer nofollow",
         url_schemes={"http", "https", "mailto"},
     )
+
+
+class Shown(Protocol):
+    """What rendering needs of a picture: where it is, and its size in pixels."""
+
+    @property
+    def address(self) -> str: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+
+
+def places_in(html: str) -> list[str]:
+    """The hashes of the pictures that rendered text has places for."""
+    return [found[1] for found in PLACE.finditer(html)]
+
+
+def with_pictures(html: str, pictures: Mapping[str, Shown]) -> str:
+    """Rendered text with its pictures (hash → picture) in their places; one that is not there stays its words.
+
+    The text of the page is the same either way, so that what is marked in it lies where it lay.
+    """
+
+    def put(found: re.Match[str]) -> str:
+        # The cleaner escapes words for where text stands, not for attributes: read them, and escape them anew.
+        return picture(pictures[found[1]], unescape(found[2])) if found[1] in pictures else found[0]
+
+    return PLACE.sub(put, html)
+
+
+def picture(shown: Shown, words: str) -> str:
+    """A picture in a button that enlarges it, with its words below."""
+    label = format_html(_("Enlarge the picture: {words}"), words=words) if words else _("Enlarge the picture")
+    caption = format_html('<span class="caption">{}</span>', words) if words else ""
+    return format_html(
+        '<span class="picture"><button type="button" data-zoom="{address}" aria-label="{label}">'
+        '<img src="{address}" width="{width}" height="{height}" alt="{alt}" loading="lazy" decoding="async"></button>'
+        "{caption}</span>",
+        address=shown.address, width=shown.width, height=shown.height, label=label, alt=words, caption=caption,
+    )  # fmt: skip

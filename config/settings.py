@@ -151,6 +151,9 @@ MEDIA_ROOT = VAR / "uploads"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
 
+# Pictures are never fetched from inside our own network, whatever a project's list of hosts says: only tests may.
+FETCH_FROM_PRIVATE_ADDRESSES = False
+
 # --- Security -------------------------------------------------------------------------------------------------
 SECURE_SSL_REDIRECT = ENV.https
 SECURE_REDIRECT_EXEMPT = [r"^health/$"]
@@ -227,6 +230,7 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": ENV.log_level},
-    "loggers": {"httpx2": {"level": "WARNING"}},  # a line for every question to a judge would drown the rest
+    # A line for every question to a judge and every picture would drown the rest.
+    "loggers": {"httpx2": {"level": "WARNING"}, "httpx": {"level": "WARNING"}},
 }
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"

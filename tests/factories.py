@@ -1,14 +1,18 @@
 """Makers of test objects, each a plain function with what matters as arguments."""
 
 import hashlib
+import io
 import itertools
 import json
 from datetime import datetime, timedelta
 
 from django.utils import timezone
+from PIL import Image
 
-from annotate import pools, projects
-from annotate.models import Item, Membership, Pool, Project, Rater, Response, User
+from annotate import attachments, pools, projects
+from annotate.attachments import Incoming
+from annotate.imaging import harmless, sha256
+from annotate.models import Attachment, Item, Membership, Pool, Project, Rater, Response, User
 
 COUNT = itertools.count(1)
 
@@ -67,6 +71,21 @@ def rater(project: Project, name: str = "mira", kind: str = Rater.HUMAN, **field
 
 def pool(project: Project, name: str = "", skills=("de",), people=()) -> Pool:
     return pools.save_pool(project=project, name=name or f"pool-{next(COUNT)}", skills=skills, people=people)
+
+
+def image_file(size=(80, 40), colour="red", format_: str = "PNG", **options) -> bytes:
+    """The bytes of a picture of one colour."""
+    file = io.BytesIO()
+    Image.new("RGB", size, colour).save(file, format_, **options)
+    return file.getvalue()
+
+
+def attachment(project: Project, data: bytes | None = None) -> Attachment:
+    """A picture that the project has, with its file."""
+    data = data or image_file()
+    picture = harmless(data)
+    attachments.keep(project=project, incoming=[Incoming(picture, sha256(data), "images/x.png")])
+    return Attachment.objects.get(project=project, sha256=picture.sha256)
 
 
 def later(minutes: int = 30) -> datetime:

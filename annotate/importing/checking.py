@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from annotate.importing.errors import ItemError, RowError
 from annotate.importing.native import CheckedItem, NativeItem, check
+from annotate.importing.pictures import Pictures
 from annotate.importing.plans import Plan, items
 from annotate.importing.reading import opened
 from annotate.models import Item, Pool, Project, Question
@@ -74,12 +75,12 @@ class Identities:
         return None if found[0] == item.content_hash else found[1]
 
 
-def check_file(*, plan: Plan, project: Project, report: Report) -> Findings:
+def check_file(*, plan: Plan, project: Project, report: Report, pictures: Pictures | None = None) -> Findings:
     """Read and check every row of a file against itself and the project. Writes nothing; may raise ImportStopped."""
     findings, asked, known_pools = Findings(), asked_in(project), pool_names(project)
     named: list[Named] = []
     with opened(plan.path) as file, Identities() as identities:
-        for found in items(plan, file, preference_in(asked)):
+        for found in items(plan, file, preference_in(asked), pictures):
             findings.rows += 1
             try:
                 named.extend(own_id(*checked(found, asked, known_pools), identities))

@@ -2,6 +2,7 @@
 
 Everything downstream (hashes, judges, training) knows a message by its role and one text, so this is where the richer
 shapes become that text: Markdown that a person can read and that says everything the message said, in one fixed form.
+Images are text by then: `annotate/importing/pictures.py` has put `![alt](attachment:<sha256>)` in their place.
 """
 
 import json
@@ -47,7 +48,7 @@ def part_of(part: Any, name: str) -> str:
         return part
     kind = part.get("type") if isinstance(part, Mapping) else None
     if kind in IMAGE_PARTS:
-        raise ItemError(f"a message of “{name}” has an image: only text is taken in, so leave it out or describe it.")
+        raise ItemError(f"a message of “{name}” has an image: import it with its file, leave it out, or describe it.")
     if kind not in TEXT_PARTS or not isinstance(part.get("text"), str):
         raise ItemError(f'a part of the “content” in “{name}” is not text: write {{"type": "text", "text": …}}.')
     return part["text"]

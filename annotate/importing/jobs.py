@@ -14,10 +14,11 @@ from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
 from django.utils import timezone
 
-from annotate import audit
+from annotate import attachments, audit
 from annotate.importing import progress
 from annotate.importing.checking import Findings, check_file, preference_in
 from annotate.importing.errors import ImportStopped, RowError
+from annotate.importing.pictures import Pictures, pictures_of
 from annotate.importing.plans import Plan, items, plan_for
 from annotate.importing.progress import Progress, Reporter
 from annotate.importing.reading import opened
@@ -163,7 +164,14 @@ def listed(errors: Iterable[RowError]) -> list[dict[str, Any]]:
 
 def bring_in(*, imported: Import, plan: Plan, reporter: Reporter) -> TakenIn:
     """Check the whole file, then write all of it. Refused, RowError and ImportStopped mean that nothing was."""
-    findings = check_file(plan=plan, project=imported.project, report=reporter.checking)
+    with pictures_of(plan.path, imported.project, reporter.alive) as pictures:
+        taken = bring_in_with(imported, plan, reporter, pictures)
+    remove_files(imported)
+    return taken
+
+
+def bring_in_with(imported: Import, plan: Plan, reporter: Reporter, pictures: Pictures) -> TakenIn:
+    findings = check_file(plan=plan, project=imported.project, report=reporter.checking, pictures=pictures)
     if findings.error_count:
         raise Refused(findings)
     asked = asked_in(imported.project)
@@ -174,12 +182,12 @@ def bring_in(*, imported: Import, plan: Plan, reporter: Reporter) -> TakenIn:
         with opened(plan.path) as file:
             taken = take_in_rows(
                 project=imported.project,
-                rows=items(plan, file, preference_in(asked)),
+                rows=items(plan, file, preference_in(asked), pictures),
                 source=held,
                 written=reporter.writing,
             )
+        attachments.keep(project=imported.project, incoming=pictures.incoming())
         finish(held, findings.rows, taken)
-    remove_files(imported)
     return taken
 
 

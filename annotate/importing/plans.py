@@ -9,6 +9,7 @@ from typing import Any
 from annotate.importing.errors import ItemError, RowError
 from annotate.importing.formats import FORMATS, PREFERENCE, Format, check_mapping, guess_mapping, recognised
 from annotate.importing.native import NativeItem
+from annotate.importing.pictures import Pictures
 from annotate.importing.reading import CSV, JSON, OpenFile, Row, lines, opened, rows
 
 HEAD = 20  # rows that are looked at to learn what a file is
@@ -84,17 +85,21 @@ def merge(guessed: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str
     return {**kept, **given}
 
 
-def items(plan: Plan, file: OpenFile, preference: str) -> Iterator[tuple[int, NativeItem] | RowError]:
+def items(
+    plan: Plan, file: OpenFile, preference: str, pictures: Pictures | None = None
+) -> Iterator[tuple[int, NativeItem] | RowError]:
     """(row number, native item) for each row of an open file, and an error for each row that makes none.
 
     `preference` is the name of the project's preference question, under which the choices of other formats go.
+    Without `pictures` a row that has an image is an error.
     """
     for row in rows(file, plan.format.reads):
         if isinstance(row, RowError):
             yield row
             continue
         try:
-            yield row.number, renamed(plan, plan.format.item(row.fields, plan.mapping), preference)
+            fields = row.fields if pictures is None else pictures.placed(row.fields)
+            yield row.number, renamed(plan, plan.format.item(fields, plan.mapping), preference)
         except ItemError as error:
             yield RowError(row.number, str(error))
 

@@ -1,19 +1,24 @@
 """What an uploaded file would become, shown from its first rows before anything is taken in."""
 
+import base64
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from annotate.attachments import Shown, shown
+from annotate.imaging import thumbnail
 from annotate.importing.checking import asked_in, checked, pool_names, preference_in
 from annotate.importing.errors import ItemError, RowError
 from annotate.importing.formats import FORMATS, Format, check_mapping
 from annotate.importing.native import CheckedItem
+from annotate.importing.pictures import Pictures, pictures_of
 from annotate.importing.plans import Head, Plan, look, planned, renamed
 from annotate.importing.reading import Row
 from annotate.models import Project
 
 SHOWN = 5  # rows
+SIDE = 360  # pixels, of a picture in the preview
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class Preview:
     columns: list[Column] = field(default_factory=list)
     items: list[tuple[int, CheckedItem]] = field(default_factory=list)
     errors: list[RowError] = field(default_factory=list)
+    pictures: Mapping[str, Shown] = field(default_factory=dict)
 
     @property
     def formats(self) -> list[Format]:
@@ -67,6 +73,19 @@ def preview(
     return with_items(project, plan, head, columns)
 
 
+def looked_at(project: Project, pictures: Pictures) -> dict[str, Shown]:
+    """The pictures of the first rows; new ones small and inside the page, as they are kept only with the import."""
+    made = {
+        one.picture.sha256: Shown(
+            f"data:image/webp;base64,{base64.b64encode(thumbnail(one.picture.data, SIDE)).decode()}",
+            one.picture.width,
+            one.picture.height,
+        )
+        for one in pictures.incoming()
+    }
+    return {**shown(project, pictures.by_original.values()), **made}
+
+
 def samples(rows: list[Row], column: str) -> list[str]:
     """The start of what stands in a column, in the first three rows that have something there."""
     texts = (" ".join(str(row.fields[column])[:400].split())[:120] for row in rows if row.fields.get(column))
@@ -76,17 +95,19 @@ def samples(rows: list[Row], column: str) -> list[str]:
 def with_items(project: Project, plan: Plan, head: Head, columns: list[Column]) -> Preview:
     asked, known_pools = asked_in(project), pool_names(project)
     found: list[tuple[int, CheckedItem] | RowError] = [*head.errors]
-    for row in head.rows[:SHOWN]:
-        found.extend(item_of(row, plan, asked, known_pools))
+    with pictures_of(plan.path, project, fetches=False) as pictures:
+        for row in head.rows[:SHOWN]:
+            found.extend(item_of(row, plan, asked, known_pools, pictures))
+        seen = looked_at(project, pictures)
     errors = sorted((one for one in found if isinstance(one, RowError)), key=lambda error: error.row)
-    return Preview(plan, columns, [one for one in found if not isinstance(one, RowError)], errors)
+    return Preview(plan, columns, [one for one in found if not isinstance(one, RowError)], errors, seen)
 
 
 def item_of(
-    row: Row, plan: Plan, asked: Mapping[str, Any], known_pools: Collection[str]
+    row: Row, plan: Plan, asked: Mapping[str, Any], known_pools: Collection[str], pictures: Pictures
 ) -> Iterator[tuple[int, CheckedItem] | RowError]:
     try:
-        item = renamed(plan, plan.format.item(row.fields, plan.mapping), preference_in(asked))
+        item = renamed(plan, plan.format.item(pictures.placed(row.fields), plan.mapping), preference_in(asked))
         yield checked((row.number, item), asked, known_pools)
     except ItemError as error:
         yield RowError(row.number, str(error))

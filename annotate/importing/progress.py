@@ -90,6 +90,8 @@ class Reporter:
     stage: str = ""
     began: float = 0.0
     last: float = field(default=0.0)
+    done: int = 0
+    total: int = 0
 
     def checking(self, done: int, total: int, rows: int) -> None:
         """The first pass: bytes read, bytes in all, rows read."""
@@ -100,8 +102,13 @@ class Reporter:
         """The second pass: rows written, of those that the first pass counted."""
         self.report(WRITING, done, self.rows)
 
+    def alive(self) -> None:
+        """Still at the same place: fetching a picture may take a while."""
+        self.report(self.stage or CHECKING, self.done, self.total)
+
     def report(self, stage: str, done: int, total: int) -> None:
         now = time.monotonic()
+        self.done, self.total = done, total
         if stage != self.stage:
             self.stage, self.began, self.last = stage, now, 0.0
         if now - self.last < EVERY:

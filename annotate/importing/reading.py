@@ -7,6 +7,7 @@ and reported. Row numbers are lines of a JSON-lines file, and records of a CSV f
 import csv
 import gzip
 import json
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, Protocol
 
+from annotate.importing.archives import UNREADABLE, is_archive, opened_archive
 from annotate.importing.errors import RowError
 
 LINE_LIMIT = 10 * 1024 * 1024  # bytes
@@ -23,7 +25,6 @@ GZIP = b"\x1f\x8b"
 BOM = b"\xef\xbb\xbf"
 # What people try that is not text, by its first bytes.
 SIGNATURES = {
-    b"PK\x03\x04": "this is a ZIP or Excel file: save the sheet as CSV, or unpack it first.",
     b"PAR1": "this is a Parquet file: write it as JSON lines first.",
     b"\xff\xfe": "the text is UTF-16: save it as UTF-8.",
     b"\xfe\xff": "the text is UTF-16: save it as UTF-8.",
@@ -52,14 +53,14 @@ class Text(Protocol):
 
 @dataclass(frozen=True)
 class OpenFile:
-    """A file being read: `text` is unpacked, `raw` is what lies on the disk."""
+    """A file being read: `text` is unpacked, `raw` is what lies on the disk or in an archive."""
 
     raw: BinaryIO
     text: Text
     size: int
 
     def position(self) -> int:
-        """Bytes of the file on disk that were read so far."""
+        """Bytes of `raw` that were read so far."""
         return self.raw.tell()
 
 
@@ -82,19 +83,26 @@ class Capped:
 
 @contextmanager
 def opened(path: Path, most: int | None = None) -> Iterator[OpenFile]:
-    """Open a file by what it holds, not by its name. Raises RowError where it is no text file.
+    """Open a file by what it holds, not by its name; of an archive, its rows. Raises RowError where it is no text.
 
     `most` ends the reading after so many bytes of unpacked text.
     """
-    with path.open("rb") as raw:
-        start = raw.read(8)
-        raw.seek(0)
-        for signature, sentence in SIGNATURES.items():
-            if start.startswith(signature):
-                raise RowError(1, sentence)
-        packed = start.startswith(GZIP)
-        text: Text = gzip.GzipFile(fileobj=raw) if packed else raw
-        yield OpenFile(raw, text if most is None else Capped(text, most), path.stat().st_size)
+    if is_archive(path):
+        with opened_archive(path) as archive, archive.open_rows() as raw:
+            yield open_file(raw, archive.entries[archive.rows].file_size, most)
+    else:
+        with path.open("rb") as raw:
+            yield open_file(raw, path.stat().st_size, most)
+
+
+def open_file(raw: BinaryIO, size: int, most: int | None) -> OpenFile:
+    start = raw.read(8)
+    raw.seek(0)
+    for signature, sentence in SIGNATURES.items():
+        if start.startswith(signature):
+            raise RowError(1, sentence)
+    text: Text = gzip.GzipFile(fileobj=raw) if start.startswith(GZIP) else raw
+    return OpenFile(raw, text if most is None else Capped(text, most), size)
 
 
 def lines(file: OpenFile, limit: int = LINE_LIMIT) -> Iterator[tuple[int, bytes | RowError]]:
@@ -112,6 +120,8 @@ def lines(file: OpenFile, limit: int = LINE_LIMIT) -> Iterator[tuple[int, bytes 
         yield number + 1, RowError(number + 1, "the gzip file ends in the middle: copy or pack it again.")
     except (zlib.error, gzip.BadGzipFile) as error:
         yield number + 1, RowError(number + 1, f"the gzip file is damaged here ({error}): copy or pack it again.")
+    except zipfile.BadZipFile:
+        yield number + 1, RowError(number + 1, UNREADABLE)
 
 
 def skip_line(text: Text) -> None:

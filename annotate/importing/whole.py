@@ -1,14 +1,17 @@
 """A raw export taken in: the project itself, then its items with all their annotations, whole or not at all."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from django.db import transaction
 
-from annotate import projects
-from annotate.exporting import SETTINGS
+from annotate import attachments, projects
+from annotate.attachments import Incoming
+from annotate.exporting import PICTURES, SETTINGS
+from annotate.imaging import ImageError, as_kept
 from annotate.importing.errors import RowError
 from annotate.importing.native import NativeItem
 from annotate.importing.taking_in import TakenIn, take_in_rows
@@ -39,6 +42,7 @@ def import_project(*, folder: Path, by: User | None, name: str = "", slug: str =
         guideline_version=body.get("guideline_version", 1),
         rubric_version=body.get("rubric_version", 1),
     )
+    attachments.keep(project=project, incoming=pictures_in(folder))
     return project, take_in_rows(project=project, rows=rows_in(folder / "items.jsonl"))
 
 
@@ -60,6 +64,24 @@ def rows_in(path: Path) -> Iterator[tuple[int, NativeItem]]:
                 yield number, row_in(line, number)
     except (OSError, UnicodeDecodeError) as error:
         raise ExportError(f"{path} cannot be read: {error}.") from None
+
+
+def pictures_in(folder: Path) -> Iterator[Incoming]:
+    """The pictures of the export, byte for byte, so that their hashes stay the same. Raises ExportError."""
+    if not (folder / PICTURES).exists():
+        return
+    for number, row in rows_in(folder / PICTURES):
+        name = row.get("sha256") if isinstance(row, dict) else None
+        if not isinstance(name, str) or not re.fullmatch(r"[0-9a-f]{64}", name):
+            raise ExportError(f"{PICTURES}, line {number}, names no picture: it needs a “sha256” of 64 digits.")
+        path = folder / attachments.file_name(name)
+        try:
+            picture = as_kept(path.read_bytes())
+        except (OSError, ImageError) as error:
+            raise ExportError(f"The picture {path}: {error}") from None
+        if picture.sha256 != name:
+            raise ExportError(f"The picture {path} is not what its name says: export the project again.")
+        yield Incoming(picture, str(row.get("original", ""))[:64], str(row.get("source", "")))
 
 
 def row_in(line: str, number: int) -> NativeItem:

@@ -4,7 +4,7 @@ from annotate.models.acts import Act, AppendOnly
 from annotate.models.annotations import Annotation, Assignment, Change, Label, Prior, Rater
 from annotate.models.bulk import BulkAct, BulkChange
 from annotate.models.flags import Flag
-from annotate.models.items import Import, Item, Response
+from annotate.models.items import Attachment, Import, Item, Response
 from annotate.models.managing import ListColumns, SavedView
 from annotate.models.projects import Invitation, Membership, Pool, Project, Question, Tally, User, Version
 from annotate.models.quality import Comment, Exclusion, Gold, GoldAnswer, Return, Suspicion, Trust
@@ -16,6 +16,7 @@ __all__ = [
     "Annotation",
     "AppendOnly",
     "Assignment",
+    "Attachment",
     "BulkAct",
     "BulkChange",
     "Change",

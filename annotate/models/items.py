@@ -123,3 +123,29 @@ class Response(models.Model):
             models.Index(fields=["author", "item"], name="response_by_author", condition=~Q(author="")),
             models.Index(fields=["model", "item"], name="response_by_model"),
         ]
+
+
+class Attachment(models.Model):
+    """A picture that the texts of a project name as `![alt](attachment:<sha256>)`.
+
+    The file lies once under its hash, however many projects have it; a row lets the project's members see it.
+    """
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="attachments")
+    sha256 = models.CharField(max_length=64, help_text="of the file as it is kept, in hex")
+    original = models.CharField(
+        max_length=64, help_text="SHA-256 of the file as it came: the same one is not made anew"
+    )
+    content_type = models.CharField(max_length=20)
+    width = models.PositiveIntegerField(help_text="pixels")
+    height = models.PositiveIntegerField(help_text="pixels")
+    size = models.PositiveIntegerField(help_text="bytes")
+    source = models.CharField(max_length=500, blank=True, help_text="its name in the archive, or its address")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "sha256"], name="attachment_unique_in_project")]
+        indexes = [models.Index(fields=["project", "original"], name="attachment_by_original")]
+
+    def __str__(self) -> str:
+        return self.sha256

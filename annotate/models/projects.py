@@ -121,6 +121,13 @@ class Project(models.Model):
         blank=True,
         help_text="Krippendorff's alpha as last computed: alpha, low, high, units, at.",
     )
+    image_hosts = models.TextField(
+        "hosts that pictures may come from",
+        blank=True,
+        default="",
+        help_text="One a line, as in images.example.org. Imports fetch pictures that a file names by address from "
+        "these hosts only; from none if blank.",
+    )
     is_demo = models.BooleanField(default=False)
     created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(default=timezone.now)

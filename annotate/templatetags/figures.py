@@ -1,5 +1,6 @@
 """Numbers as people read them: shares, intervals, spans of time, sizes. Built into every template."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +11,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
-from annotate import rendering
+from annotate import attachments, rendering
+from annotate.attachments import Shown
+from annotate.models import Project
 
 register = template.Library()
 UNKNOWN = (None, "")  # a template gives "" for what is not there
@@ -100,6 +103,14 @@ def last_turn(messages: list[dict[str, Any]] | None) -> str:
 
 
 @register.filter
-def markdown(text: str) -> SafeString:
-    """Markdown as safe HTML."""
-    return mark_safe(rendering.to_html(text))  # noqa: S308 - cleaned by rendering.to_html
+def markdown(text: str, pictures: Project | Mapping[str, Shown] | str = "") -> SafeString:
+    """Markdown as safe HTML, with the pictures of a project (`|markdown:frame_project`) or those given by hash.
+
+    Looks pictures up only where the text has any.
+    """
+    html = rendering.to_html(text)
+    wanted = rendering.places_in(html)
+    if wanted and pictures:
+        found = attachments.shown(pictures, wanted) if isinstance(pictures, Project) else pictures
+        html = rendering.with_pictures(html, found if isinstance(found, Mapping) else {})
+    return mark_safe(html)  # noqa: S308 - cleaned by rendering.to_html

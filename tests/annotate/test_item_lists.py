@@ -101,11 +101,6 @@ def test_an_edit_that_ends_a_disagreement_counts_as_it_stands_now(project):
     assert listed(project, differ="on") == []
 
 
-def test_who_is_left_out_makes_no_disagreement(crowd):
-    Rater.objects.filter(name="jonas").update(excluded_at=timezone.now())
-    assert listed(crowd, differ="on") == []
-
-
 @pytest.mark.parametrize(
     ("sort", "order"),
     [
