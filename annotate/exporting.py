@@ -15,12 +15,13 @@ from typing import Any
 from annotate import attachments
 from annotate.models import Annotation, Attachment, Gold, Item, Project, Rater, Response
 from annotate.projects import rubric_body
+from annotate.submitting import IN_FORCE, VERDICT, WITHDRAWN
 
 BATCH = 500  # items in memory at once
 PICTURES = "attachments.jsonl"
 SETTINGS = (
     "overlap", "lease_minutes", "daily_quota", "total_quota", "judge_share", "both_share", "aggregation_method",
-    "gold_rate", "has_training", "has_quiz", "quiz_pass_mark", "quiz_attempts", "image_hosts",
+    "gold_rate", "has_training", "has_quiz", "quiz_pass_mark", "quiz_attempts", "has_leaderboard", "image_hosts",
 )  # fmt: skip
 
 
@@ -28,7 +29,8 @@ def write_project(*, project: Project, folder: Path, with_names: bool = False) -
     """Write its files into a folder that is made; returns what stands in them, counted. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     names = {} if with_names else pseudonyms(project)
-    body = json.dumps(project_body(project), ensure_ascii=False, indent=1)
+    whole = {**project_body(project), "left_out": left_out(project, names)}
+    body = json.dumps(whole, ensure_ascii=False, indent=1)
     (folder / "project.json").write_text(body + "\n", encoding="utf-8")
     items = annotations = 0
     with (folder / "items.jsonl").open("w", encoding="utf-8") as file:
@@ -81,6 +83,15 @@ def project_body(project: Project) -> dict[str, Any]:
     }
 
 
+def left_out(project: Project, names: Mapping[str, str]) -> list[dict[str, str]]:
+    """The raters whose answers do not count."""
+    raters = Rater.objects.filter(project=project, excluded_at__isnull=False).order_by("pk")
+    return [
+        {"kind": rater.kind, "rater": stand_in(rater.name, names) if rater.kind == Rater.HUMAN else rater.name}
+        for rater in raters
+    ]
+
+
 def item_rows(project: Project, names: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """Every item as a native row, in the order in which they came."""
     after = 0
@@ -101,7 +112,7 @@ def item_rows(project: Project, names: Mapping[str, str]) -> Iterator[dict[str, 
                 "responses": [response_row(response, names) for response in responses[item.pk]],
                 "for": for_row(item, names),
                 "gold": gold_row(known.get(item.pk)),
-                "annotations": list(annotation_rows(annotations[item.pk], names)),
+                "annotations": list(annotation_rows(annotations[item.pk], names, item.verdict_id)),
             }
             yield filled(row)
 
@@ -143,8 +154,20 @@ def gold_row(gold: Gold | None) -> dict[str, Any] | None:
     return filled(said)
 
 
-def annotation_rows(annotations: list[Annotation], names: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """The annotations of one item, each after the one that it replaces, with ids that count within the item."""
+def verdict_row(annotation: Annotation, decided_by: int | None) -> str:
+    """What a file says of a reviewer's verdict; empty for what is none."""
+    if annotation.order_key != VERDICT:
+        return ""
+    return IN_FORCE if annotation.pk == decided_by else WITHDRAWN
+
+
+def annotation_rows(
+    annotations: list[Annotation], names: Mapping[str, str], decided_by: int | None
+) -> Iterator[dict[str, Any]]:
+    """The annotations of one item, each after the one that it replaces, with ids that count within the item.
+
+    `decided_by` is the verdict in force on the item.
+    """
     ordered = sorted(annotations, key=lambda one: (one.revision, one.submitted_at, one.rater.name, one.order_key))
     numbers = {annotation.pk: str(number) for number, annotation in enumerate(ordered, start=1)}
     for annotation in ordered:
@@ -166,5 +189,6 @@ def annotation_rows(annotations: list[Annotation], names: Mapping[str, str]) -> 
                 "rubric_version": annotation.rubric_version,
                 "submitted_at": annotation.submitted_at.isoformat(),
                 "counted": annotation.counted,
+                "verdict": verdict_row(annotation, decided_by),
             }
         )

@@ -19,6 +19,7 @@ from annotate.models import Annotation, Assignment, Change, Item, Project, Quest
 from annotate.quality import gold
 from annotate.questions import asked_now, can_ask, check_answers, reads_texts, text_of
 
+IN_FORCE, WITHDRAWN = "in force", "withdrawn"  # what a file says of a verdict
 VERDICT = "verdict"  # in the place of a presented order: a reviewer sees all answers, in stored order
 
 
@@ -240,11 +241,16 @@ class ImportedAnnotation:
     counted: bool = True
     revision: int = 0
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    verdict: str = ""  # "in force" or "withdrawn" for a reviewer's
+
+    @property
+    def order_key(self) -> str:
+        return VERDICT if self.verdict else key_of(self.order)
 
     @property
     def chain(self) -> tuple[int, int, str]:
         """Item, rater and order: within one chain, each revision replaces the one before."""
-        return self.item_id, self.rater.pk, key_of(self.order)
+        return self.item_id, self.rater.pk, self.order_key
 
 
 @transaction.atomic
@@ -262,6 +268,7 @@ def record_imported(*, project: Project, rows: Sequence[ImportedAnnotation]) -> 
             made.append(from_file(row, known[row.chain].get(row.revision - 1)))
             known[row.chain][row.revision] = made[-1]
     keep(made)
+    let_decide([known[row.chain][row.revision] for row in rows if row.verdict == IN_FORCE])
     touched = sorted({annotation.item_id for annotation in made})
     slots.settle(touched)
     changes.record(project_id=project.pk, kind=Change.IMPORTED, item_ids=touched)
@@ -270,6 +277,12 @@ def record_imported(*, project: Project, rows: Sequence[ImportedAnnotation]) -> 
         counts.update(difference)
     tallies.add(project_id=project.pk, counts=counts)
     return len(made)
+
+
+def let_decide(verdicts: Sequence[Annotation]) -> None:
+    """Verdicts of a file that are in force there decide their items here, unless a reviewer has decided already."""
+    for verdict in verdicts:
+        Item.objects.filter(pk=verdict.item_id, verdict=None).update(verdict=verdict)
 
 
 def known_revisions(items: Iterable[int]) -> dict[tuple[int, int, str], dict[int, Annotation]]:
@@ -288,7 +301,7 @@ def from_file(row: ImportedAnnotation, previous: Annotation | None) -> Annotatio
         item_id=row.item_id,
         rater=row.rater,
         order=list(row.order),
-        order_key=key_of(row.order),
+        order_key=row.order_key,
         answers=dict(row.answers),
         reason=row.reason,
         reference=row.reference,

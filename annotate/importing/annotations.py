@@ -12,7 +12,7 @@ from annotate.questions import AnswerError, Asked, Subject, check_answer
 FIELDS = frozenset(
     {
         "rater", "kind", "order", "answers", "reason", "reference", "confidence", "seconds", "metadata",
-        "id", "replaces", "guideline_version", "rubric_version", "submitted_at", "counted",
+        "id", "replaces", "guideline_version", "rubric_version", "submitted_at", "counted", "verdict",
     }
 )  # fmt: skip
 KINDS = ("human", "judge")
@@ -37,11 +37,12 @@ class CheckedAnnotation:
     rubric_version: int = 1
     submitted_at: datetime | None = None
     counted: bool = True
+    verdict: str = ""  # of a reviewer: "in force" or "withdrawn"
 
     @property
-    def place(self) -> tuple[str, str, tuple[int, ...], int]:
+    def place(self) -> tuple[str, str, tuple[int, ...], bool, int]:
         """What is unique within an item."""
-        return self.kind, self.rater, self.order, self.revision
+        return self.kind, self.rater, self.order, bool(self.verdict), self.revision
 
 
 def check_annotations(value: Any, asked: Mapping[str, Asked], subject: Subject) -> tuple[CheckedAnnotation, ...]:
@@ -51,7 +52,7 @@ def check_annotations(value: Any, asked: Mapping[str, Asked], subject: Subject) 
     if not isinstance(value, list):
         raise ItemError("“annotations” is not a list: write it as [{…}, …].")
     revisions: dict[Any, int] = {}
-    places: dict[tuple[str, str, tuple[int, ...], int], None] = {}
+    places: dict[tuple[str, str, tuple[int, ...], bool, int], None] = {}
     checked = []
     for row in value:
         annotation = check_annotation(row, asked, subject, revisions)
@@ -91,6 +92,7 @@ def check_annotation(
         rubric_version=version_of(row.get("rubric_version"), "rubric_version"),
         submitted_at=moment_of(row.get("submitted_at")),
         counted=counted_of(row.get("counted", True)),
+        verdict=verdict_of(row.get("verdict")),
     )
 
 
@@ -185,3 +187,9 @@ def revision_of(replaces: Any, revisions: Mapping[str, int]) -> int:
     if str(replaces) not in revisions:
         raise ItemError(f"an annotation replaces {str(replaces)[:40]!r}, which does not stand before it in the row.")
     return revisions[str(replaces)] + 1
+
+
+def verdict_of(value: Any) -> str:
+    if value not in (None, "", "in force", "withdrawn"):
+        raise ItemError(f"an annotation's “verdict” is {str(value)[:40]!r}: write “in force” or “withdrawn”.")
+    return str(value or "")

@@ -251,4 +251,5 @@ def imported(intake: Intake, item_id: int, annotation: CheckedAnnotation) -> sub
         counted=annotation.counted,
         revision=annotation.revision,
         metadata=annotation.metadata,
+        verdict=annotation.verdict,
     )

@@ -16,6 +16,7 @@ from annotate.importing.errors import RowError
 from annotate.importing.native import NativeItem
 from annotate.importing.taking_in import TakenIn, take_in_rows
 from annotate.models import Project, User
+from annotate.quality import exclusion
 
 
 class ExportError(Exception):
@@ -43,6 +44,7 @@ def import_project(*, folder: Path, by: User | None, name: str = "", slug: str =
         rubric_version=body.get("rubric_version", 1),
     )
     attachments.keep(project=project, incoming=pictures_in(folder))
+    exclusion.restore(project=project, by=by, left_out=body.get("left_out", []))
     return project, take_in_rows(project=project, rows=rows_in(folder / "items.jsonl"))
 
 

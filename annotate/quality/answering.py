@@ -49,7 +49,11 @@ class Answering:
             "history": before,
             "last": last,
             "sides": presenting.sides(self.responses, self.order),
-            "controls": presenting.controls(self.asked, self.shown, self.form),
+            # Who answers outside the queue may answer any question, also one that is asked under a condition.
+            "controls": [
+                {**control, "is_asked": True, "when": None}
+                for control in presenting.controls(self.asked, self.shown, self.form)
+            ],
             "problem": self.problem,
         }
 

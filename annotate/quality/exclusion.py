@@ -7,7 +7,7 @@ transaction with its place in the work: a worker that dies is followed by anothe
 The preview does what the exclusion would do, in the same code, and rolls it back.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -135,6 +135,16 @@ def undo(*, exclusion: Exclusion, by: User) -> None:
     )
     exclusion.refresh_from_db()
     record(exclusion, audit.UNDONE, by)
+
+
+def restore(*, project: Project, by: User | None, left_out: Iterable[Mapping[str, str]]) -> None:
+    """The raters whose answers an export says do not count, before these answers come in."""
+    for named in left_out:
+        rater, _ = Rater.objects.get_or_create(project=project, kind=named["kind"], name=named["rater"])
+        Rater.objects.filter(pk=rater.pk).update(excluded_at=timezone.now())
+        Exclusion.objects.create(
+            rater=rater, state=Exclusion.EXCLUDED, created_by=by, finished_at=timezone.now(), reason="came left out"
+        )
 
 
 def total_of(rater: Rater) -> int:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Max, Sum
+from django.db.models import OuterRef, Subquery, Sum
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -51,9 +51,10 @@ class SuspicionError(Exception):
 def look(project: Project) -> int:
     """Compute the signals of everybody who has said something since; returns of how many."""
     people = Rater.objects.filter(project=project, kind=Rater.HUMAN, excluded_at=None)
-    newest = dict(people.annotate(newest=Max("annotations")).exclude(newest=None).values_list("pk", "newest"))
+    last = Annotation.objects.filter(rater=OuterRef("pk")).order_by("-submitted_at").values("pk")[:1]
+    newest = dict(people.annotate(newest=Subquery(last)).exclude(newest=None).values_list("pk", "newest"))
     known = dict(Trust.objects.filter(rater__in=newest).values_list("rater", "newest"))
-    due = [pk for pk, last in newest.items() if known.get(pk, 0) < last]
+    due = [pk for pk, last_seen in newest.items() if known.get(pk) != last_seen]
     if not due:
         return 0
     asked = list(project.questions.all())

@@ -3,7 +3,8 @@
 import pytest
 from django.urls import reverse
 
-from annotate import queue, skills, slots, tallies
+from annotate import exporting, queue, skills, slots, tallies
+from annotate.importing.whole import import_project
 from annotate.models import Annotation, Change, Exclusion, Item, Label, Rater, Suspicion
 from annotate.quality import exclusion
 from annotate.submitting import submit_annotation
@@ -133,3 +134,18 @@ def test_a_manager_sees_the_preview_does_it_and_undoes_it(scene, project, manage
         "They stand in no snapshot."
         in client.get(reverse("rater_pipeline", args=[project.slug, scene.pk])).content.decode()
     )
+
+
+def test_an_export_taken_in_elsewhere_leaves_out_the_same_people(scene, project, manager, tmp_path):
+    made = exclusion.exclude(rater=scene, by=manager)
+    exclusion.work(made.pk)
+    exporting.write_project(project=project, folder=tmp_path / "out")
+    copy, _taken = import_project(folder=tmp_path / "out", by=manager, name="Elsewhere")
+    values = ("question__name", "value", "votes", "method")
+    there = Label.objects.filter(item__project=copy).order_by("item").values_list(*values)
+    assert list(there) == list(Label.objects.filter(item__project=project).order_by("item").values_list(*values))
+    theirs = Rater.objects.get(project=copy, excluded_at__isnull=False)
+    assert theirs.annotations.count() == 2
+    exclusion.undo(exclusion=theirs.exclusions.get(), by=manager)
+    exclusion.work(theirs.exclusions.get().pk)
+    assert Label.objects.filter(item__project=copy).count() == 3

@@ -5,8 +5,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from annotate import aggregation, queue, tallies
+from annotate import aggregation, exporting, queue, tallies
 from annotate.deciding import Opinion, aggregate_question
+from annotate.importing import take_in
 from annotate.models import Annotation, Comment, Item, Label, Membership, Question, Return
 from annotate.quality import doubt, review
 from annotate.submitting import submit_annotation
@@ -210,3 +211,20 @@ def test_a_snapshot_traces_a_verdict_to_the_reviewer(project, disputed, reviewer
     verdict = review.decide(item=item, by=reviewer, answers=B)
     (settled,) = next(settled_pages(project.questions.get(name="preference")))
     assert (settled.value, settled.votes) == ("b", [(verdict.pk, verdict.rater_id)])
+
+
+def test_an_export_taken_in_elsewhere_has_the_same_verdicts(project, disputed, reviewer, admin):
+    decided, undone = disputed(A, A, B), disputed(A, B, A)
+    review.decide(item=decided, by=reviewer, answers=B, comment="See the date.")
+    review.decide(item=undone, by=reviewer, answers=B)
+    review.withdraw(item=undone, by=reviewer)
+    other = factories.project(by=admin, name="Elsewhere")
+    take_in(project=other, items=list(exporting.item_rows(project, {})))
+    copies = {item.title: item for item in Item.objects.filter(project=other)}
+    first, second = copies[decided.title], copies[undone.title]
+    assert (first.verdict.answers, first.verdict.reason) == (B, "See the date.")
+    assert second.verdict is None
+    fields = ("question__name", "value", "probability", "method")
+    for item, copy in ((decided, first), (undone, second)):
+        assert list(copy.labels.values_list(*fields)) == list(item.labels.values_list(*fields))
+    assert Annotation.objects.filter(item__project=other).count() == 8
