@@ -119,7 +119,7 @@ def test_a_bad_row_brings_nothing_in_and_is_named(full, tmp_path):
 def test_an_export_costs_as_many_queries_for_many_items_as_for_few(project, tmp_path, django_assert_max_num_queries):
     for _number in range(12):
         factories.item(project)
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(11):
         written(project, tmp_path / "raw")
 
 
