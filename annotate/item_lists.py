@@ -234,7 +234,7 @@ def size(project: Project, chosen: Mapping[str, Any]) -> Size:
     if not (asked or by_label):
         counts = tallies.read(project.pk)
         if not counts.get(tallies.ARCHIVED):
-            return Size(counts.get(tallies.ITEMS, 0), exact=True)
+            return Size(counts.get(tallies.ITEMS, 0) + counts.get(tallies.GOLD, 0), exact=True)
     found = narrowed(project, chosen, main_question(project))
     guess = planned_rows(found) if connection.vendor == "postgresql" else 0
     if guess > COUNTED:

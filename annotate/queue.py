@@ -330,7 +330,9 @@ def quota(member: Membership, project: Project, name: str) -> int | None:
 
 
 def submitted(rater: Rater) -> QuerySet[Assignment]:
-    return Assignment.objects.filter(rater=rater, state=Assignment.SUBMITTED)
+    """What counts towards quotas: training and quiz do not."""
+    done = Assignment.objects.filter(rater=rater, state=Assignment.SUBMITTED)
+    return done.exclude(item__gold__use__in=phases.USES.values())
 
 
 def midnight() -> datetime:

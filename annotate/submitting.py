@@ -127,7 +127,6 @@ def settle_labels(item: Item, made: Annotation, *, is_new: bool) -> None:
     """What follows from an annotation: its Change, the item's label, and the kept counts, in one go."""
     changes.record(project_id=item.project_id, kind=Change.SUBMITTED, item_ids=[item.pk], annotation=made)
     counts = Counter({tallies.ANNOTATIONS[made.rater.kind]: int(is_new)})
-    counts[tallies.GOLD_ANSWERS] = int(is_new and item.state == Item.GOLD)
     _items, difference = aggregation.relabel_batch(item.project_id, [item])
     counts.update(difference)
     tallies.add(project_id=item.project_id, counts=counts)

@@ -16,7 +16,8 @@ from annotate.models import Tally
 
 SHARDS = 8
 
-ITEMS = "items"  # without those that are archived
+ITEMS = "items"  # without those that are archived or gold
+GOLD = "gold"
 ARCHIVED = "archived"
 ANNOTATIONS = {"human": "annotations_human", "judge": "annotations_judge"}
 ROUTED = {"human": "routed_human", "judge": "routed_judge", "both": "routed_both"}

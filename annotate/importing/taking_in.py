@@ -149,7 +149,7 @@ def write_batch(intake: Intake, batch: list[tuple[int, CheckedItem]]) -> TakenIn
     fresh = [item for content, item in reversed(contents.items()) if content not in known]
     made = dict(create_items(intake, fresh))
     exclude_authors(intake, fresh, made)
-    keep_gold(fresh, made)
+    keep_gold(intake.project, fresh, made)
     known.update(made)
     rows = [
         imported(intake, known[item.content_hash], annotation) for _, item in batch for annotation in item.annotations
@@ -172,10 +172,11 @@ def exclude_authors(intake: Intake, fresh: list[CheckedItem], made: dict[str, in
         queue.exclude(rater=raters[pk], item_ids=sorted(item_ids))
 
 
-def keep_gold(fresh: list[CheckedItem], made: dict[str, int]) -> None:
+def keep_gold(project: Project, fresh: list[CheckedItem], made: dict[str, int]) -> None:
     """The new items whose answer the file tells are gold from the start."""
     gold.mark_imported(
-        [
+        project=project,
+        golds=[
             Gold(
                 item_id=made[item.content_hash],
                 use=item.gold.use,
@@ -186,7 +187,7 @@ def keep_gold(fresh: list[CheckedItem], made: dict[str, int]) -> None:
             )
             for position, item in enumerate(fresh)
             if item.gold is not None
-        ]
+        ],
     )
 
 

@@ -108,6 +108,7 @@ def score(annotation: Annotation) -> GoldAnswer | None:
         Rater.objects.filter(pk=annotation.rater_id).update(
             gold_seen=F("gold_seen") + int(before is None), gold_right=F("gold_right") + gained
         )
+        tallies.add(project_id=annotation.item.project_id, counts={tallies.GOLD_ANSWERS: int(before is None)})
     return made
 
 
@@ -186,6 +187,15 @@ def record(item: Item, verb: str, by: User | None, **values: Any) -> None:
     audit.record(project=item.project, by=by, verb=verb, kind="gold", object_id=item.pk, words=str(item), **values)
 
 
+def kept_counts(routes: Sequence[str], by: int) -> Counter[str]:
+    """What the kept counts gain (1) or lose (-1) where items of these routes become gold: they ask for no label."""
+    counts = Counter({tallies.GOLD: by * len(routes), tallies.ITEMS: -by * len(routes)})
+    for route in routes:
+        if route:
+            counts[tallies.ROUTED[route]] -= by
+    return counts
+
+
 def change_state(item: Item, state: str) -> None:
     """Into gold or out of it, with all that follows: places, labels, the kept counts. The caller holds the item."""
     if state == item.state:
@@ -198,15 +208,17 @@ def change_state(item: Item, state: str) -> None:
         for _items, difference in aggregation.relabel([item.pk]).values():
             counts.update(difference)
     slots.settle([item.pk])
+    counts.update(kept_counts([item.route], 1 if state == Item.GOLD else -1))
     item.refresh_from_db(fields=["state", "slots_open"])
     changes.record(project_id=item.project_id, kind=Change.RELABELLED, item_ids=[item.pk])
     tallies.add(project_id=item.project_id, counts=counts)
 
 
 @transaction.atomic
-def mark_imported(golds: Sequence[Gold]) -> None:
+def mark_imported(*, project: Project, golds: Sequence[Gold]) -> None:
     """Keep the gold of a file's new items, which have neither labels nor places yet; inside the file's transaction."""
     if not golds:
         return
     Gold.objects.bulk_create(golds, batch_size=500)
     Item.objects.filter(pk__in=[gold.item_id for gold in golds]).update(state=Item.GOLD, slots_open=0)
+    tallies.add(project_id=project.pk, counts=kept_counts([""] * len(golds), 1))

@@ -202,6 +202,8 @@ def test_an_item_whose_answer_the_file_tells_is_gold_from_the_start(project):
     assert (item.state, item.slots_open, item.gold.use) == (Item.GOLD, 0, "quiz")
     assert (item.gold.answers, item.gold.tolerance) == (expected["answers"], {"helpful": 1.0})
     assert item.gold.explanation == "It says yes."
+    counts = tallies.read(project.pk)
+    assert (counts.get("items", 0), counts["gold"]) == (0, 1)
 
 
 @pytest.mark.parametrize(

@@ -117,14 +117,14 @@ def test_the_strip_moves_on_with_gold_as_with_any_other(project, annotator, gold
     golden(3)
     for _ in range(6):
         factories.item(project)
-    tallies.add(project_id=project.pk, counts={"items": 9})
+    tallies.add(project_id=project.pk, counts={"items": 9})  # six real ones, besides the three that are gold
     client, shown = as_user(annotator), []
     for _ in range(6):
         held = queue.next_assignment(user=annotator, project=project)
         sent = client.post(
             reverse("label_submit", args=[project.slug, held.pk]), {"answer-preference": "2"}, HTTP_HX_REQUEST="true"
         )
-        shown.append(re.search(r"(\d+) of 9", sent.content.decode())[1])
+        shown.append(re.search(r"(\d+) of 6", sent.content.decode())[1])
     assert shown == ["1", "2", "3", "4", "5", "6"]
 
 
@@ -191,3 +191,17 @@ def test_a_manager_says_what_is_expected_and_sees_how_people_did(project, manage
     page = client.get(reverse("quality", args=[project.slug])).content.decode()
     assert "0%" in page
     assert "attention check" in page
+
+
+def test_gold_is_not_among_the_items_that_are_to_be_labelled(project, manager):
+    items = [factories.item(project) for _ in range(3)]
+    tallies.add(project_id=project.pk, counts={"items": 3, "routed_human": 3})
+    before = tallies.read(project.pk)
+    gold.mark(item=items[0], answers=A, by=manager)
+    gold.mark(item=items[0], answers=B, by=manager)  # another answer, the same item
+    now = tallies.read(project.pk)
+    assert (now["items"], now["routed_human"], now["gold"]) == (2, 2, 1)
+    gold.unmark(item=items[0], by=manager)
+    after = tallies.read(project.pk)
+    assert {name: after[name] for name in before} == before
+    assert after["gold"] == 0

@@ -120,3 +120,12 @@ def test_an_empty_quiz_lets_everybody_through(project, annotator):
 def test_quiz_items_are_in_no_label_and_not_in_the_queue_of_others(project, reviewer, school):
     assert queue.next_assignment(user=reviewer, project=project).item == school
     assert Item.objects.filter(state=Item.GOLD, slots_open__gt=0).count() == 0
+
+
+def test_training_and_quiz_do_not_use_up_a_quota(project, annotator, school, work):
+    Project.objects.filter(pk=project.pk).update(daily_quota=1)
+    project.refresh_from_db()
+    assert len(work(annotator, 5)) == 5
+    queue.next_assignment(user=annotator, project=project)
+    factories.item(project)
+    assert [held.item for held in work(annotator, 5)] == [school]
