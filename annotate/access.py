@@ -5,9 +5,10 @@ The wrong user gets 404, as if the thing were not there. Admins may do everythin
 
 from typing import cast
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import Http404, HttpRequest
 
+from annotate import compiled
 from annotate.models import (
     Assignment,
     Attachment,
@@ -46,13 +47,18 @@ def role_in(user: User, project: Project) -> str | None:
 
 def entered(user: User, slug: str) -> tuple[Project, str] | None:
     """The project and the user's role in it, in one query for members; None where either is missing."""
-    own = Membership.objects.filter(project__slug=slug, user=user).select_related("project")
-    pools = Pool.objects.filter(project=OuterRef("project"))
-    user.member = own.annotate(has_pools=Exists(pools)).first()  # type: ignore[no-redef]
+    user.member = compiled.first("entered", membership, slug, user.pk)
     if user.member is not None:
         return user.member.project, MANAGER if user.is_admin else user.member.role
     found = Project.objects.filter(slug=slug).first() if user.is_admin else None
     return (found, MANAGER) if found else None
+
+
+def membership(slug: str, user_id: int) -> QuerySet[Membership]:
+    """What a user is in the project of this slug, with the project, and whether it has any pools."""
+    own = Membership.objects.filter(project__slug=slug, user=user_id).select_related("project")
+    pools = Pool.objects.filter(project=OuterRef("project"))
+    return own.annotate(has_pools=Exists(pools))  # type: ignore[no-redef]
 
 
 def project(user: User, slug: str, roles: frozenset[str] = ANY) -> Project:
@@ -157,12 +163,17 @@ def attachment(user: User, slug: str, sha256: str) -> Attachment:
 def own_assignment(user: User, slug: str, pk: int) -> Assignment:
     """An assignment of the user's own, in a project that the user is still a member of. Raises Http404."""
     opened = project(user, slug)
-    own = Assignment.objects.filter(pk=pk, rater__user=user, rater__project=opened)
-    found = own.exclude(state=Assignment.EXCLUDED).select_related("rater").first()
+    found = compiled.first("own assignment", assignment, pk, user.pk, opened.pk)
     if found is None:
         raise Http404("No such assignment.")
     found.rater.project = opened
     return found
+
+
+def assignment(pk: int, user_id: int, project_id: int) -> QuerySet[Assignment]:
+    """A person's assignment in a project, with its item and its rater."""
+    own = Assignment.objects.filter(pk=pk, rater__user=user_id, rater__project=project_id)
+    return own.exclude(state=Assignment.EXCLUDED).select_related("item", "rater")
 
 
 def reviewed_flag(user: User, slug: str, pk: int) -> Flag:

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from annotate import changes, slots, tallies
+from annotate import changes, compiled, slots, tallies
 from annotate.deciding import LEANINGS, WORDS, Aggregate, Known, Opinion, aggregate_question
 from annotate.models import Annotation, Change, Fit, Item, Label, Prior, Question, Rater, RaterSkill
 from annotate.quality import doubt
@@ -64,7 +64,7 @@ def relabel(item_ids: Sequence[int]) -> Changed:
 
 def relabel_batch(project_id: int, items: Sequence[Item]) -> tuple[list[int], Counter[str]]:
     """A batch of one project's items: write the labels that differ, then the items' state."""
-    asked = main_first(Question.objects.filter(project_id=project_id).select_related("fit"))
+    asked = main_first(compiled.run("questions with fits", questions_with_fits, project_id))
     opinions, priors, before = read_batch([item.pk for item in items])
     known = known_of(asked, opinions)
     verdicts = verdicts_on(items)
@@ -92,6 +92,10 @@ def relabel_batch(project_id: int, items: Sequence[Item]) -> tuple[list[int], Co
             changed.append(item.pk)
     write(made, gone, standings)
     return changed, counts
+
+
+def questions_with_fits(project_id: int) -> QuerySet[Question]:
+    return Question.objects.filter(project=project_id).select_related("fit")
 
 
 def verdicts_on(items: Iterable[Item]) -> dict[int, Mapping[str, Any]]:
@@ -137,33 +141,41 @@ Labels = dict[int, dict[int, Label]]
 
 def read_batch(item_ids: list[int]) -> tuple[Opinions, Priors, Labels]:
     """Item → its current counted opinions, its priors by question, its labels by question."""
-    opinions = current_opinions(Annotation.objects.filter(item_id__in=item_ids).order_by("pk"))
+    opinions = current_opinions(compiled.of_items("said", said_about, item_ids))
     priors: Priors = defaultdict(lambda: defaultdict(list))
-    for prior in Prior.objects.filter(item_id__in=item_ids).order_by("source"):
+    for prior in compiled.of_items("priors", priors_of, item_ids):
         priors[prior.item_id][prior.question_id].append(prior.probabilities)
     labels: Labels = defaultdict(dict)
-    for label in Label.objects.filter(item_id__in=item_ids):
+    for label in compiled.of_items("labels", labels_of, item_ids):
         labels[label.item_id][label.question_id] = label
     return opinions, priors, labels
 
 
-def current_opinions(annotations: QuerySet[Annotation]) -> Opinions:
+SAID = (
+    "pk", "replaces_id", "counted", "item_id", "rater_id", "rater__kind", "answers", "submitted_at",
+    "rater__excluded_at",
+)  # fmt: skip
+
+
+def said_about(item_ids: Sequence[int]) -> QuerySet[Annotation, tuple[Any, ...]]:
+    """The rows that `current_opinions` takes."""
+    return Annotation.objects.filter(item_id__in=item_ids).order_by("pk").values_list(*SAID)
+
+
+def priors_of(item_ids: Sequence[int]) -> QuerySet[Prior]:
+    return Prior.objects.filter(item_id__in=item_ids).order_by("source")
+
+
+def labels_of(item_ids: Sequence[int]) -> QuerySet[Label]:
+    return Label.objects.filter(item_id__in=item_ids)
+
+
+def current_opinions(rows: Iterable[tuple[Any, ...]]) -> Opinions:
     """Item → the opinions that count and that no other of these annotations replaces, in the order given.
 
     Told apart here, not by a join: after a large import the database may not know yet how to join it well.
     """
-    fields = (
-        "pk",
-        "replaces_id",
-        "counted",
-        "item_id",
-        "rater_id",
-        "rater__kind",
-        "answers",
-        "submitted_at",
-        "rater__excluded_at",
-    )
-    rows = list(annotations.values_list(*fields))
+    rows = list(rows)
     replaced = {row[1] for row in rows}
     opinions: Opinions = defaultdict(list)
     for pk, _replaces, counted, item, rater, kind, answers, at, excluded in rows:

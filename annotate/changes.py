@@ -2,12 +2,19 @@
 
 from collections.abc import Iterable
 
+from annotate import compiled
 from annotate.models import Annotation, Change
 
 
-def record(*, project_id: int, kind: str, item_ids: Iterable[int], annotation: Annotation | None = None) -> None:
-    """One Change for each item, inside the caller's transaction; `annotation` is the one that was submitted."""
+def submitted(annotation: Annotation, project_id: int) -> None:
+    """The Change of one answer, inside the caller's transaction."""
+    made = Change(project_id=project_id, kind=Change.SUBMITTED, item_id=annotation.item_id, annotation=annotation)
+    compiled.insert(made)
+
+
+def record(*, project_id: int, kind: str, item_ids: Iterable[int]) -> None:
+    """One Change for each item, inside the caller's transaction."""
     Change.objects.bulk_create(
-        (Change(project_id=project_id, kind=kind, item_id=item, annotation=annotation) for item in item_ids),
+        (Change(project_id=project_id, kind=kind, item_id=item) for item in item_ids),
         batch_size=500,
     )

@@ -1,33 +1,182 @@
-"""Queries that are compiled to SQL once and then run with other numbers: for the few that every submit waits for.
+"""Statements that are compiled to SQL once and then run with other values: for those that every submit waits for.
 
-Django spends more time on writing a long statement than the database on running it. The statement still comes from
-a queryset, so it is the same on every database and changes with the models.
+Django spends four times longer on writing a statement and on reading its rows than on sending it. A statement still
+comes from a queryset or a model, so it is the same on every database and changes with the models; what is kept is
+its SQL and how its rows are read.
 """
 
-from collections.abc import Callable, Hashable
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
 
 from django.db import connection
-from django.db.models import Model, QuerySet
-from django.db.models.query import RawQuerySet
+from django.db.models import AutoField, Model, QuerySet
+from django.db.models.query import ModelIterable, get_related_populators
+from django.db.models.sql import InsertQuery, UpdateQuery
+from django.db.models.sql.compiler import SQLCompiler
 
-STAND_IN = -7_310_951_468_213_905_000  # less the place of a number: what the compiled statement holds in its stead
+# What the compiled statement holds in the stead of a value, by the value's place.
+NUMBER = -7_310_951_468_213_905_000
+FRACTION = -7.310951468e18
+WORD = "stand-in-c4b1e0-"
+MOMENT = datetime(1000, 1, 1, tzinfo=UTC)
 
-statements: dict[Hashable, tuple[type[Model], str, tuple[Any, ...]]] = {}
+Change = tuple[QuerySet[Any], dict[str, Any]]
+M = TypeVar("M", bound=Model)
 
 
-def run(key: Hashable, build: Callable[..., QuerySet[Any]], *numbers: int) -> "RawQuerySet[Any]":
-    """What `build(*numbers)` finds. `key` names the statement: one key, one shape; only the numbers may differ.
+@dataclass(frozen=True)
+class Statement:
+    """SQL with its parameters; `places` says which of them are which of the given values."""
 
-    Numbers are ids: columns that are smaller, or no integers, do not take a stand-in. Raises ValueError for them.
+    sql: str
+    params: tuple[Any, ...]
+    places: tuple[tuple[int, int], ...]
+    read: Callable[[Iterable[Sequence[Any]]], list[Any]] = list
+
+    def filled(self, values: Sequence[Any]) -> list[Any]:
+        params = list(self.params)
+        for at, place in self.places:
+            params[at] = prepared(values[place])
+        return params
+
+
+statements: dict[Hashable, Statement] = {}
+inserts: dict[Hashable, tuple[str, list[Any]]] = {}
+
+
+def run(key: Hashable, build: Callable[..., QuerySet[Any]], *values: Any) -> list[Any]:
+    """What `build(*values)` finds: its models, with those that it selects along, or the tuples of a values_list.
+
+    `key` names the statement: one key, one shape; only the values may differ. They are whole numbers that stand for
+    ids, fractions, words or moments: smaller columns do not take a stand-in. Raises ValueError for them.
     """
-    key = (connection.vendor, key)
-    if key not in statements:
-        found = build(*(STAND_IN - place for place in range(len(numbers))))
-        sql, params = found.query.get_compiler(connection=connection).as_sql()
-        if not {STAND_IN - place for place in range(len(numbers))} <= set(params):
-            raise ValueError(f"The statement {key} does not hold each of its numbers as it is given.")
-        statements[key] = found.model, sql, params
-    model, sql, params = statements[key]
-    given = {STAND_IN - place: number for place, number in enumerate(numbers)}
-    return model._default_manager.raw(sql, [given.get(param, param) for param in params])
+    statement = kept((connection.vendor, key), lambda places: compiled_query(build(*places)), values)
+    with connection.cursor() as cursor:
+        cursor.execute(statement.sql, statement.filled(values))
+        return statement.read(cursor.fetchall())
+
+
+def first(key: Hashable, build: Callable[..., QuerySet[Any]], *values: Any) -> Any:
+    """The first of what `build(*values)` finds, or None. The queryset says how many rows are read at most."""
+    return next(iter(run(key, build, *values)), None)
+
+
+def of_items(key: Hashable, build: Callable[[Sequence[int]], QuerySet[Any]], item_ids: Sequence[int]) -> Iterable[Any]:
+    """What `build(item_ids)` finds; compiled for one item, the case of every submit."""
+    if len(item_ids) != 1:
+        return build(item_ids)
+    return run(key, lambda pk: build([pk]), item_ids[0])
+
+
+def update(key: Hashable, build: Callable[..., Change], *values: Any) -> int:
+    """Change the rows of a queryset, as `build(*values)` says with (queryset, field → value); returns how many."""
+    statement = kept((connection.vendor, "update", key), lambda places: compiled_update(*build(*places)), values)
+    with connection.cursor() as cursor:
+        cursor.execute(statement.sql, statement.filled(values))
+        return cursor.rowcount
+
+
+def insert(made: M) -> M:
+    """Write a new row; the model gets its id. As `save()` does it for a model without parents and signals."""
+    model = type(made)
+    key = (connection.vendor, model)
+    if key not in inserts:
+        fields = [field for field in model._meta.local_concrete_fields if not isinstance(field, AutoField)]
+        query = InsertQuery(model)
+        query.insert_values(fields, [made])
+        compiler = query.get_compiler(connection=connection)
+        compiler.returning_fields = [model._meta.pk]
+        inserts[key] = compiler.as_sql()[0][0], fields
+    sql, fields = inserts[key]
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [field.get_db_prep_save(field.pre_save(made, True), connection) for field in fields])
+        made.pk = cursor.fetchone()[0]
+    made._state.adding, made._state.db = False, connection.alias
+    return made
+
+
+# --- Compiling ------------------------------------------------------------------------------------------------
+
+
+def stand_in(value: Any, place: int) -> Any:
+    """What stands for a value of this type while a statement is compiled."""
+    if isinstance(value, int):
+        return NUMBER - place
+    if isinstance(value, float):
+        return FRACTION * (place + 1)
+    if isinstance(value, datetime):
+        return MOMENT + timedelta(days=place)
+    return f"{WORD}{place}"
+
+
+def prepared(value: Any) -> Any:
+    """A value as the database takes it; stand-ins go the same way."""
+    return connection.ops.adapt_datetimefield_value(value) if isinstance(value, datetime) else value
+
+
+def kept(key: Hashable, compile_it: Callable[[list[Any]], Statement], values: Sequence[Any]) -> Statement:
+    """The statement of this key, compiled at the first need."""
+    statement = statements.get(key)
+    if statement is None:
+        places = [stand_in(value, place) for place, value in enumerate(values)]
+        raw = compile_it(places)
+        found = {prepared(standing): place for place, standing in enumerate(places)}
+        at = tuple((n, found[param]) for n, param in enumerate(raw.params) if is_plain(param) and param in found)
+        if {place for _, place in at} != set(found.values()):
+            raise ValueError(f"The statement {key} does not hold each of its values as it is given.")
+        statement = statements[key] = Statement(raw.sql, raw.params, at, raw.read)
+    return statement
+
+
+def is_plain(param: Any) -> bool:
+    return isinstance(param, int | float | str | datetime)
+
+
+def compiled_query(found: QuerySet[Any]) -> Statement:
+    compiler = found.query.get_compiler(connection=connection)
+    sql, params = compiler.as_sql()
+    return Statement(sql, tuple(params), (), reader(compiler, as_models=found._iterable_class is ModelIterable))
+
+
+def compiled_update(found: QuerySet[Any], changes: dict[str, Any]) -> Statement:
+    query: UpdateQuery = found.query.chain(UpdateQuery)  # type: ignore[assignment]
+    query.add_update_values(changes)
+    sql, params = query.get_compiler(connection=connection).as_sql()
+    return Statement(sql, tuple(params), ())
+
+
+def reader(compiler: SQLCompiler, *, as_models: bool) -> Callable[[Iterable[Sequence[Any]]], list[Any]]:
+    """Turns a compiled query's rows into what its queryset gives, as `ModelIterable` does."""
+    select, of_class = compiler.select, compiler.klass_info
+    converters = [
+        (place, convert, expression)
+        for place, (each, expression) in compiler.get_converters([column[0] for column in select]).items()
+        for convert in each
+    ]
+
+    def converted(row: Sequence[Any]) -> list[Any]:
+        values = list(row)
+        for place, convert, expression in converters:
+            values[place] = convert(values[place], expression, connection)
+        return values
+
+    if not as_models:
+        return lambda rows: [tuple(converted(row)) for row in rows]
+    model, fields = of_class["model"], of_class["select_fields"]
+    begin, end = fields[0], fields[-1] + 1
+    names = [column[0].target.attname for column in select[begin:end]]
+    related = get_related_populators(of_class, select, connection.alias)  # type: ignore[call-arg]
+    annotations = list(compiler.annotation_col_map.items())
+
+    def as_model(row: Sequence[Any]) -> Model:
+        values = converted(row)
+        made = model.from_db(connection.alias, names, values[begin:end])
+        for populator in related:
+            populator.populate(values, made)
+        for name, place in annotations:
+            setattr(made, name, values[place])
+        return made
+
+    return lambda rows: [as_model(row) for row in rows]

@@ -13,7 +13,7 @@ from typing import Any
 from django.utils import timezone
 
 from annotate import slots
-from annotate.aggregation import current_opinions, main_first
+from annotate.aggregation import SAID, current_opinions, main_first
 from annotate.agreement import (
     LEVELS,
     Mark,
@@ -66,7 +66,8 @@ def newest_change(project: Project) -> int:
 
 def read_opinions(project: Project) -> Mapping[int, list[Any]]:
     """Item → the current counted opinions on it, from the project's newest annotations."""
-    return current_opinions(Annotation.objects.filter(rater__project=project).order_by("-pk")[:NEWEST])
+    newest = Annotation.objects.filter(rater__project=project).order_by("-pk")[:NEWEST]
+    return current_opinions(newest.values_list(*SAID))
 
 
 def measure(asked: Sequence[Question], opinions: Opinions) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy
 
-from annotate import tallies
+from annotate import compiled, tallies
 from annotate.models import (
     Annotation,
     Flag,
@@ -16,6 +16,7 @@ from annotate.models import (
     Project,
     Question,
     RaterSkill,
+    Response,
     User,
 )
 
@@ -119,3 +120,14 @@ def rater_skills(question: Question) -> list[RaterSkill]:
 def question_with_fit(project: Project, name: str) -> Question | None:
     """One question of a project, together with the fit of its raters."""
     return Question.objects.filter(project=project, name=name).select_related("fit").first()
+
+
+def responses_of(item: Item) -> list[Response]:
+    """The item's responses in stored order, read once for each item that was loaded."""
+    if item.responses_read is None:
+        item.responses_read = compiled.run("responses", responses, item.pk)
+    return item.responses_read
+
+
+def responses(item_id: int) -> QuerySet[Response]:
+    return Response.objects.filter(item=item_id).order_by("position")

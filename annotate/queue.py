@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.db import connection, transaction
-from django.db.models import Exists, OuterRef, QuerySet, Subquery, Value, prefetch_related_objects
+from django.db.models import Exists, OuterRef, QuerySet, Subquery, Value
 from django.utils import timezone
 
-from annotate import aggregation, compiled, pools, slots, tallies
+from annotate import aggregation, compiled, pools, queries, slots, tallies
 from annotate.models import Assignment, Item, Membership, Project, Rater, Response, User
 from annotate.quality import gold, phases
 
@@ -76,7 +76,7 @@ def leases(*, user: User, project: Project, wanted: int = 1, member: Membership 
 
     The rater's row is locked meanwhile, so that somebody with many tabs still holds no more than that.
     """
-    locked = Rater.objects.select_for_update(no_key=True).filter(user=user, project=project).first()
+    locked = compiled.first("held rater", held_rater, user.pk, project.pk)
     rater = locked or rater_for(user=user, project=project)
     rater.project = project
     live = held(rater, project)
@@ -96,6 +96,10 @@ def leases(*, user: User, project: Project, wanted: int = 1, member: Membership 
     return live
 
 
+def held_rater(user_id: int, project_id: int) -> QuerySet[Rater]:
+    return Rater.objects.select_for_update(no_key=True).filter(user=user_id, project=project_id)
+
+
 def leases_of_phase(rater: Rater, project: Project, member: Membership, phase: str) -> list[Assignment]:
     """The next item of the training or the quiz, never fetched ahead; after the last one, what comes then."""
     if refusal(member, project, rater):
@@ -111,8 +115,12 @@ def leases_of_phase(rater: Rater, project: Project, member: Membership, phase: s
 
 def held(rater: Rater, project: Project) -> list[Assignment]:
     """The rater's live leases, the oldest first, for another term if half of one is over."""
-    live = Assignment.objects.filter(rater=rater, state=Assignment.LEASED).order_by("leased_at", "pk")
-    found = list(live[:MOST_LEASES])
+
+    def build(rater_id: int) -> QuerySet[Assignment]:
+        live = Assignment.objects.filter(rater=rater_id, state=Assignment.LEASED)
+        return live.select_related("item").order_by("leased_at", "pk")[:MOST_LEASES]
+
+    found = compiled.run("held", build, rater.pk)
     term = timedelta(minutes=project.lease_minutes)
     if any(assignment.expires_at - timezone.now() < term / 2 for assignment in found):
         renew_all(rater_id=rater.pk, project=project)
@@ -174,7 +182,7 @@ def locked_head(rater: Rater, pool: int | None, *, skip_locked: bool) -> Free | 
         return found.select_for_update(of=("self",), no_key=True, skip_locked=skip_locked)[:1]
 
     numbers = [rater.pk, rater.project_id, *([] if pool is None else [pool])]
-    free = next(iter(compiled.run(("queue head", pool is None, skip_locked), build, *numbers)), None)
+    free = compiled.first(("queue head", pool is None, skip_locked), build, *numbers)
     return Free(free, free.expired) if free else None
 
 
@@ -199,7 +207,6 @@ def free_known(rater: Rater, item_id: int) -> Free:
 def hold(rater: Rater, project: Project, free: Free) -> Assignment:
     """Write the lease of an item whose place is taken."""
     item = free.item
-    prefetch_related_objects([item], "responses")
     now = timezone.now()
     until = now + timedelta(minutes=project.lease_minutes)
     if free.expired is not None:
@@ -211,9 +218,9 @@ def hold(rater: Rater, project: Project, free: Free) -> Assignment:
         )  # fmt: skip
         taken_up.save(update_fields=["state", "finished_at", "leased_at", "expires_at"])
         return taken_up
-    positions = [response.position for response in item.responses.all()]  # read here, and then shown
+    positions = [response.position for response in queries.responses_of(item)]
     order = random.sample(positions, len(positions))
-    return Assignment.objects.create(item=item, rater=rater, order=order, leased_at=now, expires_at=until)
+    return compiled.insert(Assignment(item=item, rater=rater, order=order, leased_at=now, expires_at=until))
 
 
 # --- Leases that are kept and given back -----------------------------------------------------------------------

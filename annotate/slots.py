@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import Case, Count, F, IntegerField, OuterRef, QuerySet, Subquery, Value, When
 from django.db.models.functions import Coalesce, Greatest
 
+from annotate import compiled
 from annotate.models import Annotation, Assignment, Item, Rater
 
 BATCH = 500  # ids in one statement: SQLite allows a limited number of parameters
@@ -32,8 +33,11 @@ def lock(item_ids: Sequence[int]) -> None:
 
 def take(item_id: int) -> bool:
     """Take one place of the item, if one is open."""
-    free = Item.objects.filter(pk=item_id, slots_open__gt=0)
-    return bool(free.update(slots_open=F("slots_open") - 1))
+
+    def build(pk: int) -> compiled.Change:
+        return Item.objects.filter(pk=pk, slots_open__gt=0), {"slots_open": F("slots_open") - 1}
+
+    return bool(compiled.update("take", build, item_id))
 
 
 def counted_by_people() -> QuerySet[Annotation]:

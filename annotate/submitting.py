@@ -12,9 +12,10 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
-from annotate import aggregation, changes, rubrics, slots, tallies
+from annotate import aggregation, changes, compiled, queries, rubrics, slots, tallies
 from annotate.models import Annotation, Assignment, Change, Item, Project, Question, Rater
 from annotate.quality import gold
 from annotate.questions import asked_now, can_ask, check_answers, reads_texts, text_of
@@ -39,7 +40,7 @@ def texts_of(item: Item, asked: Iterable[Question]) -> tuple[str, ...] | None:
     """The responses' texts in stored order; None, and nothing read, where none of the questions points into them."""
     if not reads_texts(asked):
         return None
-    return tuple(text_of(response.messages) for response in item.responses.all())
+    return tuple(text_of(response.messages) for response in queries.responses_of(item))
 
 
 def locked_item(item_id: int) -> Item:
@@ -49,8 +50,11 @@ def locked_item(item_id: int) -> Item:
 
 def held_item(assignment: Assignment) -> Item:
     """What a submit needs of an assignment's item, held until the transaction ends; the project as it was read."""
-    fields = ("project", "state", "overlap")
-    item = Item.objects.select_for_update(no_key=True).only(*fields).get(pk=assignment.item_id)
+
+    def build(pk: int) -> QuerySet[Item]:
+        return Item.objects.select_for_update(no_key=True).only(*aggregation.ITEM_FIELDS).filter(pk=pk)
+
+    [item] = compiled.run("held item", build, assignment.item_id)
     item.project = assignment.rater.project
     return item
 
@@ -59,6 +63,15 @@ def current(item_id: int, rater_id: int, order: Sequence[int]) -> Annotation | N
     """The rater's annotation of the item in this order that no revision has replaced."""
     chain = Annotation.objects.filter(item_id=item_id, rater_id=rater_id, order_key=key_of(order))
     return chain.order_by("-revision").first()
+
+
+def held_assignment(pk: int) -> QuerySet[Assignment]:
+    return Assignment.objects.select_for_update().filter(pk=pk)
+
+
+def own_annotations(item_id: int, rater_id: int) -> QuerySet[Annotation]:
+    """What the rater said about the item, in whatever order, the oldest revision first."""
+    return Annotation.objects.filter(item=item_id, rater=rater_id).order_by("revision")
 
 
 @transaction.atomic
@@ -78,16 +91,16 @@ def submit_annotation(
     is kept, and counts if a place is still open. The versions are those that the person saw; the project's if None.
     """
     item = held_item(assignment)
-    held = Assignment.objects.select_for_update().get(pk=assignment.pk)
+    [held] = compiled.run("held assignment", held_assignment, assignment.pk)
     held.rater = assignment.rater
-    own = list(Annotation.objects.filter(item=item, rater=held.rater).order_by("revision"))
+    own = compiled.run("own annotations", own_annotations, item.pk, held.rater_id)
     sent = next((made for made in own if idempotency_key and made.idempotency_key == idempotency_key), None)
     if sent is not None:
         return sent
     asked = asked_about(rubrics.questions_of(item.project), len(held.order))
     checked = check_answers(asked, answers, len(held.order), texts_of(item, asked))
     previous = next((made for made in reversed(own) if made.order_key == key_of(held.order)), None)
-    made = Annotation.objects.create(
+    made = Annotation(
         item=item,
         rater=held.rater,
         order=held.order,
@@ -102,6 +115,7 @@ def submit_annotation(
         replaces=previous,
         idempotency_key=idempotency_key,
     )
+    compiled.insert(made)
     finish(held, seconds)
     settle_labels(item, made, is_new=previous is None)
     if item.state == Item.GOLD:
@@ -117,15 +131,21 @@ def has_place(held: Assignment, previous: Annotation | None) -> bool:
 
 
 def finish(held: Assignment, seconds: float | None) -> None:
-    held.state, held.finished_at, held.draft, held.skip_reason = Assignment.SUBMITTED, timezone.now(), {}, ""
-    if seconds is not None:
-        held.active_seconds = seconds
-    held.save(update_fields=["state", "finished_at", "draft", "skip_reason", "active_seconds"])
+    """The assignment is submitted now. Without `seconds` the active time stays what it was."""
+    measured = [] if seconds is None else [float(seconds)]
+    compiled.update(("finished", len(measured)), finished, held.pk, timezone.now(), *measured)
+
+
+def finished(pk: int, at: datetime, *seconds: float) -> compiled.Change:
+    changes = {"state": Assignment.SUBMITTED, "finished_at": at, "draft": {}, "skip_reason": ""}
+    if seconds:
+        changes["active_seconds"] = seconds[0]
+    return Assignment.objects.filter(pk=pk), changes
 
 
 def settle_labels(item: Item, made: Annotation, *, is_new: bool) -> None:
     """What follows from an annotation: its Change, the item's label, and the kept counts, in one go."""
-    changes.record(project_id=item.project_id, kind=Change.SUBMITTED, item_ids=[item.pk], annotation=made)
+    changes.submitted(made, item.project_id)
     counts = Counter({tallies.ANNOTATIONS[made.rater.kind]: int(is_new)})
     _items, difference = aggregation.relabel_batch(item.project_id, [item])
     counts.update(difference)

@@ -8,10 +8,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import F, Sum
+from django.db.models import F, QuerySet, Sum
 
+from annotate import compiled
 from annotate.models import Tally
 
 SHARDS = 8
@@ -57,19 +59,28 @@ def add(*, project_id: int, counts: Mapping[str, int]) -> None:
 
 
 def add_one(project_id: int, name: str, shard: int, by: int) -> None:
-    row = Tally.objects.filter(project_id=project_id, name=name, shard=shard)
-    if row.update(value=F("value") + by):
+    def build(project_id: int, name: str, by: int) -> compiled.Change:
+        return Tally.objects.filter(project_id=project_id, name=name, shard=shard), {"value": F("value") + by}
+
+    def added() -> int:
+        return compiled.update(("tally", shard), build, project_id, name, by)
+
+    if added():
         return
     try:
         with transaction.atomic():
             Tally.objects.create(project_id=project_id, name=name, shard=shard, value=by)
     except IntegrityError:  # another writer made the row first
-        row.update(value=F("value") + by)
+        added()
 
 
 def read(project_id: int) -> dict[str, int]:
     """All counts of a project by name; a name never counted is absent."""
-    return read_many([project_id]).get(project_id, {})
+
+    def build(pk: int) -> QuerySet[Tally, Any]:
+        return Tally.objects.filter(project=pk).values_list("name").annotate(total=Sum("value"))
+
+    return dict(compiled.run("tallies", build, project_id))
 
 
 def read_many(project_ids: Sequence[int]) -> dict[int, dict[str, int]]:

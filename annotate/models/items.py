@@ -80,6 +80,9 @@ class Item(models.Model):
     source = models.ForeignKey(Import, null=True, blank=True, on_delete=models.SET_NULL, related_name="items")
     created_at = models.DateTimeField(default=timezone.now)
 
+    # Its responses, once somebody has read them: not stored, set by `annotate.queries.responses_of`.
+    responses_read: list["Response"] | None = None
+
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["project", "external_id"], name="item_unique_external_id"),

@@ -3,13 +3,14 @@
 import json
 import math
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial, wraps
 from operator import attrgetter
 from typing import Any
 from uuid import uuid4
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -19,7 +20,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_POST, require_safe
 
-from annotate import access, presenting, queue, rubrics, tallies
+from annotate import access, compiled, presenting, queries, queue, rubrics, tallies
 from annotate.models import Annotation, Assignment, Item, Project, Question, User
 from annotate.quality import feedback, phases
 from annotate.questions import AnswerError
@@ -120,7 +121,7 @@ def show_next(request: HttpRequest, project: Project, note: str = "", announce: 
     if live:
         return show_item(request, live[0], note=note, announce=announce)
     standing = queue.standing(user=user, project=project, member=user.member)
-    context = {**strip(project, submitted_by(user, project)), "standing": standing, "note": note, "announce": announce}
+    context = {**strip(project, user), "standing": standing, "note": note, "announce": announce}
     if user.member is not None and standing in (queue.QUIZ_PASSED, queue.QUIZ_FAILED):
         context |= {
             "quiz": phases.report(user.member, project),
@@ -151,8 +152,7 @@ def after(request: HttpRequest, project: Project, *, note: str = "", announce: s
         return show_next(request, project, note=note, announce=announce)
     response = show_ahead(request, project, on)
     if response is None:
-        done = submitted_by(access.signed_in(request), project)
-        response = render(request, "annotate/_strip.html", strip(project, done))
+        response = render(request, "annotate/_strip.html", strip(project, access.signed_in(request)))
     return saying(response, note) if note else response
 
 
@@ -174,13 +174,13 @@ def show_item(
     history, last = presenting.conversation(item)
     is_leased = assignment.state == Assignment.LEASED
     context = {
-        **strip(project, queue.submitted(assignment.rater)),
+        **strip(project, access.signed_in(request)),
         **phase(request, assignment),
         "assignment": assignment,
         "item": item,
         "history": history,
         "last": last,
-        "sides": presenting.sides(list(item.responses.all()), assignment.order),
+        "sides": presenting.sides(queries.responses_of(item), assignment.order),
         "controls": partial(presenting.controls, asked, shown, form),  # made only where they are drawn
         # Is the form the one that every item begins with?
         "is_blank": is_leased and not form and not assignment.active_seconds and shown.texts is None,
@@ -198,7 +198,7 @@ def show_lesson(request: HttpRequest, assignment: Assignment, lesson: feedback.L
     """The region with what a training item teaches."""
     words = _("As expected.") if lesson.is_right else _("Not as expected.")
     context = {
-        **strip(assignment.rater.project, queue.submitted(assignment.rater)),
+        **strip(assignment.rater.project, access.signed_in(request)),
         "lesson": lesson,
         "announce": words,
     }
@@ -239,19 +239,22 @@ def form_to_show(assignment: Assignment, asked: list[Question], shown: presentin
     return presenting.form_of(before.answers, before.reason, asked, shown) if before else {}
 
 
-def submitted_by(user: User, project: Project) -> QuerySet[Assignment]:
-    return Assignment.objects.filter(rater__user=user, rater__project=project, state=Assignment.SUBMITTED)
+def done_since(user_id: int, project_id: int, moment: datetime) -> QuerySet[Assignment, Any]:
+    """How many items a person has submitted since then: one row with the count, none where there are none."""
+    own = Assignment.objects.filter(rater__user=user_id, rater__project=project_id, state=Assignment.SUBMITTED)
+    done = own.filter(finished_at__gte=moment)
+    return done.order_by().values("state").annotate(n=Count("*")).values_list("n")
 
 
-def strip(project: Project, done: QuerySet[Assignment]) -> dict[str, Any]:
-    """The line above the item: the project, how far it is, and how many of those `done` were done today."""
+def strip(project: Project, user: User) -> dict[str, Any]:
+    """The line above the item: the project, how far it is, and how many the user has done today."""
     counts = tallies.read(project.pk)
     # An answer to gold moves the count on like any other: were it to stand still, it would give the gold away.
     moving = (*tallies.LABELS.values(), tallies.GOLD_ANSWERS)
     labelled = sum(counts.get(name, 0) for name in moving)
     return {
         "project": project,
-        "today": done.filter(finished_at__gte=queue.midnight()).count(),
+        "today": sum(n for (n,) in compiled.run("done", done_since, user.pk, project.pk, queue.midnight())),
         "items": counts.get(tallies.ITEMS, 0),
         "labelled": min(labelled, counts.get(tallies.ITEMS, 0)),
     }

@@ -1,10 +1,13 @@
 """What is rendered once and filled in, and statements that are compiled once: the same as made anew each time."""
 
+from datetime import UTC, datetime
+
 import pytest
+from django.db.models import Exists, OuterRef
 from django.urls import reverse
 
 from annotate import compiled, preferences, queue, stencils
-from annotate.models import Assignment, Item
+from annotate.models import Assignment, Item, Membership, Response
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -62,4 +65,46 @@ def test_a_compiled_statement_finds_what_the_queryset_finds(project, admin):
         assert found == list(build(project.pk, items[first].pk))
     with pytest.raises(ValueError, match="as it is given"):
         compiled.run("a float", lambda least: Item.objects.filter(priority__gte=least), 1)
-    del compiled.statements[next(key for key in compiled.statements if key[1] == "test")]
+
+
+def test_a_compiled_statement_reads_what_is_selected_along_and_annotated(project, annotator):
+    def build(slug: str, user_id: int):
+        own = Membership.objects.filter(project__slug=slug, user=user_id).select_related("project")
+        return own.annotate(there=Exists(Item.objects.filter(project=OuterRef("project"))))
+
+    assert compiled.first("test along", build, "no-such", annotator.pk) is None
+    found = compiled.first("test along", build, project.slug, annotator.pk)
+    assert (found.project.name, found.project.created_at) == (project.name, project.created_at)
+    assert found.there is False
+    item = factories.item(project)
+    assert compiled.first("test along", build, project.slug, annotator.pk).there is True
+    rows = compiled.run(
+        "test rows", lambda pk: Response.objects.filter(item=pk).values_list("position", "messages"), item.pk
+    )
+    assert rows == list(Response.objects.filter(item=item).values_list("position", "messages"))
+
+
+def test_a_compiled_update_changes_only_what_its_queryset_finds(project):
+    first, second = factories.item(project), factories.item(project)
+
+    def build(pk: int, priority: float, at: datetime, title: str):
+        return Item.objects.filter(pk=pk), {"priority": priority, "created_at": at, "title": title, "tags": ["new"]}
+
+    for priority, day in ((0.25, 1), (-3.0, 2)):
+        at = datetime(2026, 1, day, 12, tzinfo=UTC)
+        assert compiled.update("test", build, first.pk, priority, at, f"Day {day}") == 1
+        first.refresh_from_db()
+        assert (first.priority, first.created_at, first.title, first.tags) == (priority, at, f"Day {day}", ["new"])
+    second.refresh_from_db()
+    assert second.tags != ["new"]
+    assert compiled.update("test", build, 0, 1.0, at, "Nobody") == 0
+
+
+def test_a_compiled_insert_writes_what_save_writes(project):
+    item = factories.item(project)
+    for position in (7, 8):
+        said = [{"role": "assistant", "content": "é"}]
+        made = compiled.insert(Response(item=item, position=position, messages=said))
+        kept = Response.objects.get(pk=made.pk)
+        assert (kept.position, kept.messages, kept.metadata, kept.author) == (position, said, {}, "")
+        assert not made._state.adding
