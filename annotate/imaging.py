@@ -118,7 +118,7 @@ def fitted(image: Image.Image) -> Image.Image:
 
 def written(image: Image.Image, drawn: bool) -> Picture:
     """The pixels alone as a WebP file."""
-    image.info = {}  # or the encoder takes along what it finds there
+    image.info = {}  # an encoder may take along what it finds there
     data = webp(image, lossless=True) if drawn else b""
     if not data or len(data) > LIGHT:
         data = webp(image, lossless=False)

@@ -57,6 +57,7 @@ BLOCKS = frozenset({"paragraph_open", "heading_open", "list_item_open", "blockqu
 REFERENCE = re.compile(r"attachment:([0-9a-f]{64})")
 # What the cleaner makes of a picture's place: nobody's words can look like it, since raw HTML in them is escaped.
 PLACE = re.compile(r'<span class="picture" data-attachment="([0-9a-f]{64})">([^<]*)</span>')
+HIGHEST = 440  # pixels, of a picture among words; its width is bounded by the column
 Rule = Callable[[RendererHTML, Sequence[Token], int, OptionsDict, EnvType], str]
 
 
@@ -184,9 +185,11 @@ def picture(shown: Shown, words: str) -> str:
     """A picture in a button that enlarges it, with its words below."""
     label = format_html(_("Enlarge the picture: {words}"), words=words) if words else _("Enlarge the picture")
     caption = format_html('<span class="caption">{}</span>', words) if words else ""
+    scale = min(1.0, HIGHEST / shown.height)
     return format_html(
-        '<span class="picture"><button type="button" data-zoom="{address}" aria-label="{label}">'
-        '<img src="{address}" width="{width}" height="{height}" alt="{alt}" loading="lazy" decoding="async"></button>'
-        "{caption}</span>",
-        address=shown.address, width=shown.width, height=shown.height, label=label, alt=words, caption=caption,
+        '<span class="picture"><button type="button" data-zoom="{address}" data-width="{whole_width}" '
+        'data-height="{whole_height}" aria-label="{label}"><img src="{address}" width="{width}" height="{height}" '
+        'alt="{alt}" loading="lazy" decoding="async"></button>{caption}</span>',
+        address=shown.address, whole_width=shown.width, whole_height=shown.height, label=label, alt=words,
+        width=max(1, round(shown.width * scale)), height=max(1, round(shown.height * scale)), caption=caption,
     )  # fmt: skip

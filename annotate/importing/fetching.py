@@ -44,7 +44,7 @@ def check_allowed(url: str, hosts: Iterable[str]) -> SplitResult:
     try:
         parts = urlsplit(url)
         port = parts.port or PORTS.get(parts.scheme, 0)
-        host = (parts.hostname or "").rstrip(".").encode("idna").decode("ascii") if parts.hostname else ""
+        host = plain_host(parts)
     except (ValueError, UnicodeError):
         raise FetchError("is no address that can be read") from None
     if parts.scheme not in PORTS or not host or parts.username is not None or parts.password is not None:
@@ -56,6 +56,11 @@ def check_allowed(url: str, hosts: Iterable[str]) -> SplitResult:
             "a manager can add it in the project's settings"
         )
     return parts
+
+
+def plain_host(parts: SplitResult) -> str:
+    """The host as the network knows it, in ASCII; empty where there is none. Raises UnicodeError."""
+    return (parts.hostname or "").rstrip(".").encode("idna").decode("ascii") if parts.hostname else ""
 
 
 def fetch(url: str, hosts: Iterable[str]) -> bytes:
@@ -78,12 +83,12 @@ def fetch(url: str, hosts: Iterable[str]) -> bytes:
 
 def get(parts: SplitResult, until: float) -> tuple[bytes, str | None]:
     """(what lies there, None) or (nothing, the address that it is sent on to). Raises FetchError."""
-    host = (parts.hostname or "").rstrip(".")
-    port = parts.port or PORTS[parts.scheme]
+    host, port = plain_host(parts), parts.port or PORTS[parts.scheme]
     address = checked_address(host, port)
     shown = f"[{address}]" if address.version == 6 else str(address)
     target = httpx.URL(parts._replace(netloc=f"{shown}:{port}", fragment="").geturl())
-    headers = {"Host": parts.netloc, "Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": "Plumbline"}
+    named = host if port == PORTS[parts.scheme] else f"{host}:{port}"
+    headers = {"Host": named, "Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": "Plumbline"}
     try:
         # No proxy from the environment: it would connect to an address of its own choosing.
         with (

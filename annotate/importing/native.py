@@ -7,6 +7,7 @@ decides what an item is. Nothing here reads or writes the database.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,13 @@ FIELDS = frozenset({"id", "tags", "metadata", "prompt", "responses", "annotation
 RESPONSE_FIELDS = frozenset({"model", "messages", "metadata", "author"})
 ROLES = ("system", "user", "assistant", "tool")
 MOST_RESPONSES = 26  # a to z
+IMAGE = re.compile(r"!\[([^\[\]]*)\]\(attachment:[0-9a-f]{64}\)")
 TITLE, NAME, USER_NAME = 140, 200, 150  # characters, as the tables have them
+
+
+def in_title(image: re.Match[str]) -> str:
+    """A picture in a line of words: what it shows."""
+    return image[1] or "(picture)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,7 @@ class CheckedItem:
     def title(self) -> str:
         """The start of the last user turn on one line, for lists."""
         asked = [turn["content"] for turn in self.prompt if turn["role"] == "user"] or [self.prompt[-1]["content"]]
-        line = " ".join(asked[-1][: TITLE * 4].split())
+        line = " ".join(IMAGE.sub(in_title, asked[-1][: TITLE * 8]).split())
         return line if len(line) <= TITLE else f"{line[: TITLE - 1].rstrip()}…"
 
     @property

@@ -18,7 +18,7 @@ from annotate.importing.reading import Row
 from annotate.models import Project
 
 SHOWN = 5  # rows
-SIDE = 360  # pixels, of a picture in the preview
+SIDE = 640  # pixels, of a picture in the preview
 
 
 @dataclass(frozen=True)

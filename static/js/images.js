@@ -24,7 +24,7 @@ document.addEventListener("click", (event) => {
   if (!button) return;
   const small = button.querySelector("img");
   opener = button;
-  natural = [Number(small.getAttribute("width")), Number(small.getAttribute("height"))];
+  natural = [Number(button.dataset.width), Number(button.dataset.height)];
   picture = new Image();
   picture.alt = small.alt;
   picture.src = button.dataset.zoom;

@@ -95,13 +95,19 @@ def test_a_picture_of_ours_is_a_button_with_its_size_and_its_words_below():
         in html
     )
     assert (
-        '<button type="button" data-zoom="/p/x/attachments/a1/" aria-label="Enlarge the picture: a red field &amp;'
-        in html
+        '<button type="button" data-zoom="/p/x/attachments/a1/" data-width="80" data-height="40" '
+        'aria-label="Enlarge the picture: a red field &amp;' in html
     )
     assert html.count('<span class="caption">a red field &amp; &lt;b&gt;</span>') == 1
     bare = with_pictures(to_html(f"![](attachment:{SHA})"), {SHA: PICTURE})
     assert 'aria-label="Enlarge the picture"' in bare
     assert "caption" not in bare
+
+
+def test_a_high_picture_is_shown_smaller_and_knows_its_size():
+    html = with_pictures(to_html(f"![](attachment:{SHA})"), {SHA: attachments.Shown("/x", 500, 2000)})
+    assert 'data-width="500" data-height="2000"' in html
+    assert 'width="110" height="440"' in html
 
 
 def test_the_text_of_a_page_is_the_same_with_and_without_its_pictures():

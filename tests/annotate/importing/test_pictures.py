@@ -104,6 +104,9 @@ def test_a_zip_brings_rows_and_the_pictures_that_they_name_in_three_ways(project
     assert texts["one"] == f"What is this?\n\n![](attachment:{red.sha256})"
     assert texts["two"] == f"![a red field](attachment:{red.sha256})\n\nWhat is this?"
     assert texts["three"] == f"See ![blue](attachment:{blue.sha256}) and ![not there](other.png)."
+    titles = dict(Item.objects.values_list("external_id", "title"))
+    assert titles["one"] == "What is this? (picture)"
+    assert titles["three"].startswith("See blue and")
     assert (red.width, red.height, red.content_type, red.source) == (80, 40, "image/webp", "images/red.png")
     with attachments.opened(blue.sha256) as file:
         assert Image.open(file).convert("RGB").getpixel((9, 9)) == (0, 0, 255)
