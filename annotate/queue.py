@@ -337,9 +337,12 @@ def quota(member: Membership, project: Project, name: str) -> int | None:
 
 
 def submitted(rater: Rater) -> QuerySet[Assignment]:
-    """What counts towards quotas: training and quiz do not."""
-    done = Assignment.objects.filter(rater=rater, state=Assignment.SUBMITTED)
-    return done.exclude(item__gold__use__in=phases.USES.values())
+    return Assignment.objects.filter(rater=rater, state=Assignment.SUBMITTED)
+
+
+def towards_quota(rater: Rater) -> QuerySet[Assignment]:
+    """What quotas count: training and quiz are no part of the work that they divide."""
+    return submitted(rater).exclude(item__gold__use__in=phases.USES.values())
 
 
 def midnight() -> datetime:
@@ -358,9 +361,9 @@ def refusal(member: Membership, project: Project, rater: Rater, holding: int = 0
     if phases.phase_of(member, project) == phases.FAILED:
         return QUIZ_FAILED
     total, daily = (quota(member, project, name) for name in ("total_quota", "daily_quota"))
-    if total is not None and submitted(rater).count() + holding >= total:
+    if total is not None and towards_quota(rater).count() + holding >= total:
         return QUOTA_DONE
-    if daily is not None and submitted(rater).filter(finished_at__gte=midnight()).count() + holding >= daily:
+    if daily is not None and towards_quota(rater).filter(finished_at__gte=midnight()).count() + holding >= daily:
         return DAY_DONE
     return ""
 
