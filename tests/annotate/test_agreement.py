@@ -95,6 +95,9 @@ def test_a_project_keeps_its_agreement_and_shows_it(project, client, manager):
             answers = {"preference": {"choice": choice}, "helpful": [4, 2] if choice == "a" else [2, None]}
             rows.append(ImportedAnnotation(item.pk, rater, [0, 1], answers))
     record_imported(project=project, rows=rows)
+    client.force_login(manager)
+    before = client.get(reverse("project_live", args=[project.slug])).content.decode()
+    assert before.count("The worker computes it") == 2
     assert measuring.refresh(project)
     kept = Project.objects.get().agreement
     # both_bad has no place on the scale: three items are left, (1, 1), (-1, -1), (0, 1)
@@ -104,7 +107,6 @@ def test_a_project_keeps_its_agreement_and_shows_it(project, client, manager):
     # items: a a → a; b b → b; an even split → tie; both_bad against a → tie. The judge: a, a, tie, a.
     assert (kept["judge"]["share"], kept["judge"]["items"]) == (0.5, 4)
     assert [row["name"] for row in kept["judges"]] == ["j"]
-    client.force_login(manager)
     page = client.get(reverse("project_live", args=[project.slug])).content.decode()
     assert "50%" in page
     assert "on 4 items that both labelled" in page
