@@ -39,10 +39,14 @@ class Pictures:
         archive: Archive | None,
         folder: Path,
         alive: Callable[[], None] = lambda: None,
-        fetches: bool = True,
+        only: int | None = None,
     ) -> None:
-        """`folder` holds them in between; `alive` is called before each; without `fetches` addresses stay links."""
-        self.project, self.archive, self.folder, self.alive, self.fetches = project, archive, folder, alive, fetches
+        """`folder` holds them in between; `alive` is called before each.
+
+        With `only` it is for a look at the first rows, which is to be quick: so many pictures are made, the others
+        stay their words, and addresses stay links.
+        """
+        self.project, self.archive, self.folder, self.alive, self.only = project, archive, folder, alive, only
         self.hosts = fetching.hosts_in(project.image_hosts)
         self.known: dict[str, str] = {}  # where it is named → hash
         self.made: dict[str, tuple[str, str, int, int]] = {}  # hash → original, source, width, height
@@ -75,7 +79,7 @@ class Pictures:
 
     def of_part(self, part: Mapping[str, Any]) -> str:
         place, alt = place_of(part), alt_of(part)
-        if REMOTE.match(place) and not self.fetches:
+        if REMOTE.match(place) and self.only is not None:
             self.allowed(place)
             return f"[{alt or place[:200]}]({place})"
         return f"![{alt}]({attachments.SCHEME}{self.bring(place)})"
@@ -101,6 +105,8 @@ class Pictures:
         """The hash of the picture at a place. Raises ItemError."""
         key = imaging.sha256(place.encode("utf-8", "replace")) if len(place) > 200 else place
         if key not in self.known:
+            if self.only is not None and len(self.known) >= self.only:
+                return imaging.sha256(key.encode("utf-8", "replace"))
             self.alive()
             try:
                 self.known[key] = self.taken(self.bytes_at(place), source_of(place))
@@ -151,15 +157,15 @@ class Pictures:
 
 @contextmanager
 def pictures_of(
-    path: Path, project: Project, alive: Callable[[], None] = lambda: None, *, fetches: bool = True
+    path: Path, project: Project, alive: Callable[[], None] = lambda: None, *, only: int | None = None
 ) -> Iterator[Pictures]:
     """The pictures of a file, and of the archive that it may be. Raises RowError for an archive that is refused."""
     with tempfile.TemporaryDirectory(prefix="plumbline-pictures-") as folder:
         if archives.is_archive(path):
             with archives.opened_archive(path) as archive:
-                yield Pictures(project, archive, Path(folder), alive, fetches)
+                yield Pictures(project, archive, Path(folder), alive, only)
         else:
-            yield Pictures(project, None, Path(folder), alive, fetches)
+            yield Pictures(project, None, Path(folder), alive, only)
 
 
 def is_image(part: Any) -> bool:
@@ -167,10 +173,15 @@ def is_image(part: Any) -> bool:
 
 
 def place_of(part: Mapping[str, Any]) -> str:
-    """Where a part says that its image is: OpenAI's `image_url`, or `path`, `url` or `image`. Raises ItemError."""
-    url = part.get("image_url")
+    """Where a part says that its image is: OpenAI's `image_url`, Anthropic's `source`, or `path`, `url` or `image`.
+
+    Raises ItemError where it does not say.
+    """
+    url, source = part.get("image_url"), part.get("source")
     if isinstance(url, Mapping):
         url = url.get("url")
+    if isinstance(source, Mapping):
+        url = url or source.get("url") or (source.get("data") and f"data:;base64,{source['data']}")
     place = next((one for one in (url, part.get("path"), part.get("url"), part.get("image")) if one), None)
     if not isinstance(place, str) or not place.strip():
         raise ItemError(

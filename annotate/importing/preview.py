@@ -18,6 +18,7 @@ from annotate.importing.reading import Row
 from annotate.models import Project
 
 SHOWN = 5  # rows
+MOST_PICTURES = 8  # made for a look; an import makes all
 SIDE = 640  # pixels, of a picture in the preview
 
 
@@ -95,7 +96,7 @@ def samples(rows: list[Row], column: str) -> list[str]:
 def with_items(project: Project, plan: Plan, head: Head, columns: list[Column]) -> Preview:
     asked, known_pools = asked_in(project), pool_names(project)
     found: list[tuple[int, CheckedItem] | RowError] = [*head.errors]
-    with pictures_of(plan.path, project, fetches=False) as pictures:
+    with pictures_of(plan.path, project, only=MOST_PICTURES) as pictures:
         for row in head.rows[:SHOWN]:
             found.extend(item_of(row, plan, asked, known_pools, pictures))
         seen = looked_at(project, pictures)

@@ -1,6 +1,9 @@
 """The pages of importing: upload → preview → import → done, and every way that a file can be wrong."""
 
+import io
+import json
 import re
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from annotate import access, tasks
 from annotate.importing import jobs, progress
 from annotate.importing.plans import plan_for
 from annotate.models import Annotation, Import, Item
+from tests import factories
 
 pytestmark = pytest.mark.django_db
 
@@ -75,6 +79,27 @@ def test_a_file_goes_from_upload_to_items(client, project, manager, upload, eage
     done = text_of(client.get(address))
     assert "New items 2 of 2 rows" in done
     assert client.get(f"{address}progress/").status_code == 286
+
+
+def test_a_zip_of_rows_and_pictures_goes_the_same_way(
+    client, project, upload, eager, django_capture_on_commit_callbacks
+):
+    part = {"type": "image_url", "image_url": {"url": "images/x.png"}, "alt": "a red field"}
+    row = {"prompt": [{"role": "user", "content": [{"type": "text", "text": "What?"}, part]}], "responses": ["A", "B"]}
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("items.jsonl", json.dumps(row))
+        archive.writestr("images/x.png", factories.image_file())
+    address = upload(packed.getvalue(), "items.zip")
+    page = client.get(address).content.decode()
+    assert '<img src="data:image/webp;base64,' in page
+    assert (Item.objects.count(), project.attachments.count()) == (0, 0)
+    with django_capture_on_commit_callbacks(execute=True):
+        client.post(f"{address}start/", {"format": "native"})
+    assert Import.objects.get().state == "done"
+    picture = project.attachments.get()
+    shown = client.get(reverse("item", args=[project.slug, Item.objects.get().pk])).content.decode()
+    assert f'<img src="{reverse("attachment", args=[project.slug, picture.sha256])}"' in shown
 
 
 def test_real_rows_are_shown_as_items_before_they_come_in(client, upload, shared_data):

@@ -233,6 +233,13 @@ def test_a_picture_may_stand_in_the_row_itself(project, write):
     assert prompt["content"] == f"What is this?\n\n![](attachment:{Attachment.objects.get().sha256})"
 
 
+def test_a_part_may_name_its_picture_as_other_services_do(project, write):
+    source = {"type": "base64", "media_type": "image/png", "data": base64.b64encode(RED).decode()}
+    parts = [{"type": "image", "source": source}, {"type": "input_image", "image_url": data_url(BLUE)}]
+    taken_in(project, write([row(TEXT, *parts)]))
+    assert Attachment.objects.count() == 2
+
+
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
@@ -416,6 +423,17 @@ def test_the_preview_shows_pictures_and_keeps_none(project, packed):
     taken_in(project, path)
     (again,) = preview(project=project, path=path).pictures.values()
     assert again.address.startswith("/p/")
+
+
+def test_the_preview_makes_a_few_pictures_and_the_import_all(project, packed, monkeypatch):
+    monkeypatch.setattr("annotate.importing.preview.MOST_PICTURES", 1)
+    files = {"a_png": RED, "b_png": BLUE}
+    path = packed([row(image_url("a.png"), {"type": "image", "path": "b.png", "alt": "later"})], **files)
+    seen = preview(project=project, path=path)
+    assert (seen.is_ready, len(seen.pictures)) == (True, 1)
+    assert "![later](attachment:" in seen.items[0][1].prompt[0]["content"]
+    taken_in(project, path)
+    assert Attachment.objects.count() == 2
 
 
 def test_the_preview_fetches_nothing_but_says_what_is_not_allowed(project, allowed, write):
