@@ -56,6 +56,8 @@ def preview(rater: Rater) -> Preview:
     found = Preview(annotations=Annotation.objects.filter(rater=rater, counted=True, replaced_by=None).count())
     for ids in batches(rater):
         with transaction.atomic():
+            # First the rater, then items, as leases do it: the other way round the two could wait for each other.
+            Rater.objects.select_for_update(no_key=True).get(pk=rater.pk)
             slots.lock(ids)
             before = standing(ids)
             Rater.objects.filter(pk=rater.pk).update(excluded_at=timezone.now())

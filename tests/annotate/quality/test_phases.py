@@ -129,3 +129,10 @@ def test_training_and_quiz_do_not_use_up_a_quota(project, annotator, school, wor
     queue.next_assignment(user=annotator, project=project)
     factories.item(project)
     assert [held.item for held in work(annotator, 5)] == [school]
+
+
+def test_a_page_that_waits_is_told_of_a_quiz_that_was_failed(project, annotator, school, work, as_user):
+    work(annotator, 2), work(annotator, 3, lambda _: B)
+    queue.next_assignment(user=annotator, project=project)
+    page = as_user(annotator).get(reverse("label_waiting", args=[project.slug]), {"standing": "yours_done"})
+    assert "The quiz comes first" in page.content.decode()
