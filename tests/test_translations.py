@@ -135,3 +135,62 @@ def test_scripts_hold_no_sentences():
         code = re.sub(r"(?m)(^|\s)//.*$", "", path.read_text(encoding="utf-8"))
         wrong += [f"{path.name}: {found[0]}" for found in SENTENCE.finditer(code)]
     assert wrong == []
+
+
+# --- Annotators' screens are complete -------------------------------------------------------------------------
+
+# The pages that annotators open; what these include and extend is found by following them.
+PAGES = [
+    "403.html", "404.html", "500.html",
+    *(f"account/{path.name}" for path in sorted((ROOT / "templates/account").glob("*.html"))),
+    "annotate/home.html", "annotate/guidelines.html", "annotate/history.html", "annotate/keys.html",
+    "annotate/label.html", "annotate/_keys_table.html", "annotate/_flagged.html", "annotate/_guidelines.html",
+    "annotate/_sources.html", "annotate/_differences.html", "annotate/quality/mine.html",
+    "annotate/quality/discussion.html",
+]  # fmt: skip
+# What Python says on them, and in e-mails.
+CODE = [
+    "account_forms.py", "accounts.py", "forms.py", "history.py", "keys.py", "navigation.py", "queries.py",
+    "models/flags.py", "models/projects.py", "templatetags/figures.py", "templatetags/workbench.py",
+    "views/accounts.py", "views/labelling.py", "views/mine.py", "views/preferences.py", "quality/discussion.py",
+]  # fmt: skip
+
+
+def on_annotators_screens() -> set[str]:
+    """The files, from the project's folder, whose texts an annotator can see."""
+    waiting, found = list(PAGES), set()
+    while waiting:
+        name = waiting.pop()
+        if f"templates/{name}" not in found:
+            found.add(f"templates/{name}")
+            text = (ROOT / "templates" / name).read_text(encoding="utf-8")
+            waiting += re.findall(r'{% (?:include|extends|stencil) "([^"]+)"', text)
+    asked = [*(ROOT / "annotate/presenting").glob("*.py"), *(ROOT / "annotate/questions").glob("*.py")]
+    mails = (ROOT / "templates/account").rglob("*.txt")
+    written = {path.relative_to(ROOT).as_posix() for path in [*asked, *mails]}
+    return found | {f"annotate/{name}" for name in CODE} | written
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_every_text_that_an_annotator_sees_is_translated(code, gathered):
+    """`make messages` was run after the last change of a text, and what is new was translated."""
+    screens = on_annotators_screens()
+    shown = {
+        message.id for message in gathered if message.id and screens & {file for file, _line in message.locations}
+    }
+    translated = {message.id for message in messages.read(code) if messages.is_translated(message)}
+    assert len(shown) > 300
+    assert sorted(map(str, shown - translated)) == []
+
+
+def test_an_annotators_page_has_no_text_outside_of_the_translations():
+    """Words between tags, with neither a template tag nor a variable around them."""
+    bare = re.compile(r">\s*([A-Za-z][a-z]+(?:[ ,.’'-]+[A-Za-z]+)*[.?!…]?)\s*<")
+    wrong = []
+    for name in sorted(on_annotators_screens()):
+        if name.endswith(".html"):
+            text = (ROOT / name).read_text(encoding="utf-8")
+            text = re.sub(r"{% blocktranslate.*?{% endblocktranslate %}", "¤", text, flags=re.DOTALL)
+            text = re.sub(r"{%.*?%}|{{.*?}}|{#.*?#}", "¤", text, flags=re.DOTALL)
+            wrong += [f"{name}: {found}" for found in bare.findall(text) if found not in ("Plumbline", "Esc", "Alt")]
+    assert wrong == []
