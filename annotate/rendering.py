@@ -1,6 +1,7 @@
 """Markdown, code and maths as safe HTML, made on the server."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from html import unescape
@@ -53,7 +54,9 @@ LATEX_ERRORS = (
 
 
 # Each of these is read from the side where its own first letters say so.
-BLOCKS = frozenset({"paragraph_open", "heading_open", "list_item_open", "blockquote_open", "td_open", "th_open"})
+BLOCKS = frozenset({"paragraph_open", "heading_open", "td_open", "th_open"})
+# What holds blocks.
+FRAMES = frozenset({"bullet_list_open", "ordered_list_open", "list_item_open", "blockquote_open", "table_open"})
 REFERENCE = re.compile(r"attachment:([0-9a-f]{64})")
 # What the cleaner makes of a picture's place: nobody's words can look like it, since raw HTML in them is escaped.
 PLACE = re.compile(r'<span class="picture" data-attachment="([0-9a-f]{64})">([^<]*)</span>')
@@ -93,10 +96,26 @@ def parser() -> MarkdownIt:
 
 
 def direct(state: StateCore) -> None:
-    """Give every block its own writing direction: one answer may hold Arabic and English."""
-    for token in state.tokens:
+    """Give every block its own writing direction: one answer may hold Arabic and English.
+
+    A browser that looks for the direction of a list or a table passes over the blocks in it, which have their own: so
+    it is said here, by the first letter in it.
+    """
+    for place, token in enumerate(state.tokens):
         if token.type in BLOCKS:
             token.attrSet("dir", "auto")
+        elif token.type in FRAMES:
+            token.attrSet("dir", direction_after(state.tokens, place))
+
+
+def direction_after(tokens: Sequence[Token], place: int) -> str:
+    """rtl or ltr, by the first letter in what follows a place; ltr where there is none."""
+    for token in tokens[place:]:
+        for sign in token.content if token.type == "inline" else "":
+            kind = unicodedata.bidirectional(sign)
+            if kind in ("L", "R", "AL"):
+                return "ltr" if kind == "L" else "rtl"
+    return "ltr"
 
 
 def code(render: Rule) -> Rule:

@@ -151,7 +151,7 @@ PAGES = [
 # What Python says on them, and in e-mails.
 CODE = [
     "account_forms.py", "accounts.py", "forms.py", "history.py", "keys.py", "navigation.py", "queries.py",
-    "models/flags.py", "models/projects.py", "templatetags/figures.py", "templatetags/workbench.py",
+    "rendering.py", "models/flags.py", "models/projects.py", "templatetags/figures.py", "templatetags/workbench.py",
     "views/accounts.py", "views/labelling.py", "views/mine.py", "views/preferences.py", "quality/discussion.py",
 ]  # fmt: skip
 

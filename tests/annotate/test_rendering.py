@@ -14,7 +14,7 @@ pytestmark = pytest.mark.database_free
 
 def test_markdown_tables_and_code_are_rendered():
     html = to_html("| a | b |\n|---|---|\n| 1 | 2 |\n\n```python\nprint('x')\n```")
-    assert "<table>" in html
+    assert '<table dir="ltr">' in html
     assert '<span class="nb">print</span>' in html
 
 
@@ -56,15 +56,17 @@ def test_links_tell_nothing_about_the_reader():
 def test_each_block_is_read_from_its_own_side():
     html = to_html("Hello.\n\nمرحبا\n\n- one\n\n> two\n\n| a |\n|---|\n| b |")
     assert html.count('<p dir="auto">') >= 3
-    for tag in ("li", "blockquote", "td", "th"):
+    for tag in ("td", "th"):
         assert f'<{tag} dir="auto">' in html
+    for tag in ("ul", "li", "blockquote", "table"):
+        assert f'<{tag} dir="ltr">' in html
 
 
 def test_code_and_tables_scroll_in_frames_of_their_own_and_code_is_read_from_the_left():
     html = to_html("```\nx < 1\n```\n\n    indented\n\n| a |\n|---|\n| b |")
     assert html.count('<div class="code"><pre dir="ltr">') == 2
     assert "x &lt; 1" in html
-    assert re.search(r'<div class="table"><table>.*</table>\s*</div>', html, re.DOTALL)
+    assert re.search(r'<div class="table"><table dir="ltr">.*</table>\s*</div>', html, re.DOTALL)
 
 
 class Attributes(HTMLParser):
@@ -152,3 +154,13 @@ def test_any_other_image_is_a_link_and_loads_nothing():
         ("https://example.org/dog.png", "https://example.org/dog.png"),
     ]
     assert "bird" in html
+
+
+@pytest.mark.parametrize(
+    ("words", "direction"), [("one", "ltr"), ("واحد", "rtl"), ("1 واحد one", "rtl"), ("12", "ltr")]
+)
+def test_lists_tables_and_quotations_follow_their_own_words_whatever_the_page(words, direction):
+    for source, tag in (("- {}", "ul"), ("| {} |\n|---|", "table"), ("> {}", "blockquote"), ("- a\n\n  {}", "li")):
+        html = to_html(source.format(words))
+        expected = "ltr" if tag == "li" else direction
+        assert f'<{tag} dir="{expected}">' in html
