@@ -66,7 +66,7 @@ def test_code_and_tables_scroll_in_frames_of_their_own_and_code_is_read_from_the
     html = to_html("```\nx < 1\n```\n\n    indented\n\n| a |\n|---|\n| b |")
     assert html.count('<div class="code"><pre dir="ltr">') == 2
     assert "x &lt; 1" in html
-    assert re.search(r'<div class="table"><table dir="ltr">.*</table>\s*</div>', html, re.DOTALL)
+    assert re.search(r'<div class="table" dir="ltr"><table dir="ltr">.*</table>\s*</div>', html, re.DOTALL)
 
 
 class Attributes(HTMLParser):
