@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
-from django.db import transaction
 from django.urls import reverse
 
 from annotate import imaging
@@ -39,30 +38,33 @@ def file_name(sha256: str) -> str:
     return f"{FOLDER}/{sha256[:2]}/{sha256}.webp"
 
 
-@transaction.atomic
-def keep(*, project: Project, incoming: Iterable[Incoming]) -> int:
-    """Keep pictures for a project; returns how many it did not have. What is there already is left as it is.
+def with_files(*, project: Project, incoming: Iterable[Incoming]) -> list[Attachment]:
+    """Write the files of pictures, and return the rows that `keep` saves.
 
-    Files are written first, so that no row ever lacks its file; should the transaction be undone, a file without a
-    row is seen by nobody and taken up by the next import of the same picture.
+    Files come first and outside any transaction: nobody waits for a lock meanwhile, and no row ever lacks its file.
+    Should the rows never be saved, a file is seen by nobody and taken up by the next import of the same picture.
     """
-    kept = 0
+    rows = []
     for one in incoming:
         store(one.picture)
-        _row, made = Attachment.objects.get_or_create(
-            project=project,
-            sha256=one.picture.sha256,
-            defaults={
-                "original": one.original,
-                "content_type": imaging.CONTENT_TYPE,
-                "width": one.picture.width,
-                "height": one.picture.height,
-                "size": len(one.picture.data),
-                "source": one.source[:500],
-            },
+        rows.append(
+            Attachment(
+                project=project,
+                sha256=one.picture.sha256,
+                original=one.original,
+                content_type=imaging.CONTENT_TYPE,
+                width=one.picture.width,
+                height=one.picture.height,
+                size=len(one.picture.data),
+                source=one.source[:500],
+            )
         )
-        kept += made
-    return kept
+    return rows
+
+
+def keep(*, rows: Iterable[Attachment]) -> None:
+    """Let members see pictures whose files are written. What the project has already is left as it is."""
+    Attachment.objects.bulk_create(rows, batch_size=500, ignore_conflicts=True)
 
 
 def store(picture: Picture) -> None:

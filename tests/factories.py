@@ -84,7 +84,8 @@ def attachment(project: Project, data: bytes | None = None) -> Attachment:
     """A picture that the project has, with its file."""
     data = data or image_file()
     picture = harmless(data)
-    attachments.keep(project=project, incoming=[Incoming(picture, sha256(data), "images/x.png")])
+    incoming = [Incoming(picture, sha256(data), "images/x.png")]
+    attachments.keep(rows=attachments.with_files(project=project, incoming=incoming))
     return Attachment.objects.get(project=project, sha256=picture.sha256)
 
 

@@ -175,6 +175,7 @@ def bring_in_with(imported: Import, plan: Plan, reporter: Reporter, pictures: Pi
     if findings.error_count:
         raise Refused(findings)
     asked = asked_in(imported.project)
+    rows = attachments.with_files(project=imported.project, incoming=pictures.incoming())
     with transaction.atomic():
         held = Import.objects.select_for_update().filter(pk=imported.pk, state=Import.RUNNING).first()
         if held is None:  # stopped, thrown away, or done by another worker
@@ -186,7 +187,7 @@ def bring_in_with(imported: Import, plan: Plan, reporter: Reporter, pictures: Pi
                 source=held,
                 written=reporter.writing,
             )
-        attachments.keep(project=imported.project, incoming=pictures.incoming())
+        attachments.keep(rows=rows)
         finish(held, findings.rows, taken)
     return taken
 

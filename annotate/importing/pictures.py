@@ -151,6 +151,7 @@ class Pictures:
     def incoming(self) -> Iterator[Incoming]:
         """What was made and is to be kept."""
         for sha256, (original, source, width, height) in self.made.items():
+            self.alive()
             picture = Picture((self.folder / sha256).read_bytes(), sha256, width, height)
             yield Incoming(picture, original, source)
 

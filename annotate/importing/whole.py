@@ -43,7 +43,7 @@ def import_project(*, folder: Path, by: User | None, name: str = "", slug: str =
         guideline_version=body.get("guideline_version", 1),
         rubric_version=body.get("rubric_version", 1),
     )
-    attachments.keep(project=project, incoming=pictures_in(folder))
+    attachments.keep(rows=attachments.with_files(project=project, incoming=pictures_in(folder)))
     exclusion.restore(project=project, by=by, left_out=body.get("left_out", []))
     return project, take_in_rows(project=project, rows=rows_in(folder / "items.jsonl"))
 

@@ -11,11 +11,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from django.core.files.storage import default_storage
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from PIL import Image
 
 from annotate import attachments
 from annotate.importing import archives, fetching, jobs
+from annotate.importing.errors import ImportStopped
 from annotate.importing.preview import preview
+from annotate.importing.progress import Reporter
 from annotate.models import Attachment, Import, Item
 from tests import factories
 from tests.factories import image_file
@@ -221,6 +225,30 @@ def test_a_picture_that_cannot_come_in_keeps_the_file_out(project, packed, place
     rows = [row(TEXT, image_url("good.png"), identity="good"), row(TEXT, image_url(place), identity="bad")]
     path = packed(rows, good_png=BLUE, **files)
     assert problem in refused(project, path)
+
+
+def test_an_import_that_is_stopped_among_its_pictures_writes_nothing(project, packed, monkeypatch):
+    def stop(self):
+        raise ImportStopped
+
+    path = packed([row(TEXT, image_url("red.png"))], red_png=RED)
+    monkeypatch.setattr(Reporter, "alive", stop)
+    with pytest.raises(ImportStopped):
+        jobs.import_here(project=project, path=path)
+    assert (Item.objects.count(), Attachment.objects.count()) == (0, 0)
+
+
+def test_many_pictures_cost_few_queries_while_others_wait(project, packed):
+    def writes(count: int) -> int:
+        names = [f"{project.pk}-{count}-{n}.png" for n in range(count)]
+        files = {name: image_file((8 + n, 8 + count)) for n, name in enumerate(names)}
+        path = packed([row(*[image_url(name) for name in names], identity=str(count))], **files)
+        with CaptureQueriesContext(connection) as asked:
+            taken_in(project, path)
+        return sum(not query["sql"].startswith("SELECT") for query in asked.captured_queries)
+
+    assert writes(3) == writes(12)
+    assert Attachment.objects.count() == 15
 
 
 # --- data: addresses ------------------------------------------------------------------------------------------
