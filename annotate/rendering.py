@@ -143,7 +143,8 @@ def image(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: 
 
 def open_table(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType) -> str:
     """A table scrolls in a frame of its own too, from its own side."""
-    return f'<div class="table" dir="{tokens[index].attrGet("dir")}">' + renderer.renderToken(tokens, index, options, env)
+    side = tokens[index].attrGet("dir")
+    return f'<div class="table" dir="{side}">' + renderer.renderToken(tokens, index, options, env)
 
 
 def close_table(
