@@ -104,6 +104,9 @@ def preference(answer: Mapping[str, Any], question: Question, order: Sequence[in
     level = level_of_answer(dict(answer), question.config["points"], order)
     if level is None:
         return {"both_bad": _("Both bad"), "unsure": _("Cannot say")}.get(answer["choice"], str(answer["choice"]))
+    if answer["choice"] in ("a", "b") and "strength" not in answer:  # an expected answer or a verdict, of any strength
+        side = "left" if "ab"[order[0]] == answer["choice"] else "right"
+        return _("%(letter)s is better") % {"letter": LETTERS[side].strip()}
     point = next(point for point in scale_points(question.config["points"]) if point["level"] == level)
     word, _spoken = WORDS[point["word"]]
     return f"{LETTERS[point['side']]} {word}".strip()
