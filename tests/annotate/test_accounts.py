@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from annotate import accounts
 from annotate.models import Invitation, Membership, User
+from tests import factories
 
 
 @pytest.fixture
@@ -102,3 +103,24 @@ def test_the_only_manager_cannot_leave_the_project_without_one(as_user, admin, p
     as_user(admin).post(reverse("people_role", args=[project.slug, only.pk]), {"role": "annotator"})
     only.refresh_from_db()
     assert only.role == "manager"
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [("en", "Open this page to set one"), ("de", "Öffne diese Seite"), ("ar", "افتح هذه الصفحة")]
+)
+def test_the_letter_with_a_new_password_speaks_the_reader_s_language(code, words, annotator, client, mailoutbox):
+    headers = {"Accept-Language": code}
+    client.post(reverse("account_reset_password"), {"email": annotator.email}, headers=headers)
+    client.post(reverse("account_reset_password"), {"email": "nobody@example.org"}, headers=headers)
+    assert [letter.to for letter in mailoutbox] == [[annotator.email]]
+    assert words in mailoutbox[0].body
+    assert "/accounts/password/reset/key/" in mailoutbox[0].body
+
+
+def test_asking_for_a_password_of_no_account_tells_nothing(client, db):
+    known = factories.user("nora")
+    pages = [
+        client.post(reverse("account_reset_password"), {"email": email}).url
+        for email in (known.email, "nobody@example.org")
+    ]
+    assert pages == [reverse("account_reset_password_done")] * 2
