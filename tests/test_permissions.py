@@ -1,10 +1,12 @@
 """Every address with every role: who gets in, who is told that there is nothing here."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 from django.conf import settings
+from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
@@ -324,43 +326,63 @@ def refused(response) -> bool:
     return response.status_code == 404 or to_sign_in
 
 
-@pytest.mark.parametrize("name", sorted(name for name, page in PAGES.items() if page.look is not None))
-def test_only_those_who_may_can_look(name, clients, path):
-    address = path(name, PAGES[name])
-    let_in = {role for role in ROLES if not refused(clients[role].get(address))}
-    assert let_in == PAGES[name].look
+@pytest.fixture
+def each(subtests):
+    """Check pages one after the other, each reported by itself and undone before the next."""
+
+    def check(chosen: Callable[[Page], bool], test: Callable[[str, Page], None]) -> None:
+        for name, page in sorted(PAGES.items()):
+            if chosen(page):
+                with subtests.test(msg=name), transaction.atomic():
+                    test(name, page)
+                    transaction.set_rollback(True)
+
+    return check
 
 
-@pytest.mark.parametrize("name", sorted(name for name, page in PAGES.items() if page.act is not None))
-def test_only_those_who_may_can_act(name, clients, path):
+def test_only_those_who_may_can_look(each, clients, path):
+    def look(name, page):
+        address = path(name, page)
+        assert {role for role in ROLES if not refused(clients[role].get(address))} == page.look
+
+    each(lambda page: page.look is not None, look)
+
+
+def test_only_those_who_may_can_act(each, clients, path):
     """Those who may not go first, so that an act cannot hide what the next is refused."""
-    page = PAGES[name]
-    address = path(name, page)
-    refused_first = sorted(ROLES, key=lambda role: role in page.act)
-    let_in = set()
-    for role in refused_first:
-        if role in page.act:
-            address = path(name, page) if page.thing not in MADE_ONCE else address
-        if not refused(clients[role].post(address, {})):
-            let_in.add(role)
-    assert let_in == page.act
+
+    def act(name, page):
+        address = path(name, page)
+        let_in = set()
+        for role in sorted(ROLES, key=lambda role: role in page.act):
+            if role in page.act:
+                address = path(name, page) if page.thing not in MADE_ONCE else address
+            if not refused(clients[role].post(address, {})):
+                let_in.add(role)
+        assert let_in == page.act
+
+    each(lambda page: page.act is not None, act)
 
 
-@pytest.mark.parametrize("name", sorted(name for name, page in PAGES.items() if page.act is None and page.look))
-def test_an_address_that_only_shows_refuses_to_act(name, clients, path):
-    assert clients[ADMIN].post(path(name, PAGES[name]), {}).status_code in (404, 405)
+def test_an_address_that_only_shows_refuses_to_act(each, clients, path):
+    def act(name, page):
+        assert clients[ADMIN].post(path(name, page), {}).status_code in (404, 405)
+
+    each(lambda page: page.act is None and bool(page.look), act)
 
 
-@pytest.mark.parametrize("name", sorted(name for name, page in PAGES.items() if page.thing in THINGS))
-def test_a_thing_of_another_project_is_not_found(name, clients, path, admin, manager):
+def test_a_thing_of_another_project_is_not_found(each, clients, path, admin, manager):
     """A manager of one project cannot reach another's things through their own project's address."""
     other = factories.project(by=admin, name="Other")
     Membership.objects.create(project=other, user=manager, role=Membership.MANAGER)
-    page = PAGES[name]
-    address = path(name, page).replace("/p/everyday-help/", f"/p/{other.slug}/")
-    client = clients[MANAGER]
-    response = client.get(address) if page.look is not None else client.post(address, {})
-    assert response.status_code == 404
+
+    def reach(name, page):
+        address = path(name, page).replace("/p/everyday-help/", f"/p/{other.slug}/")
+        client = clients[MANAGER]
+        response = client.get(address) if page.look is not None else client.post(address, {})
+        assert response.status_code == 404
+
+    each(lambda page: page.thing in THINGS, reach)
 
 
 @pytest.mark.parametrize("role", ROLES)
