@@ -21,6 +21,7 @@ from annotate.quality import doubt
 WEIGHING = frozenset({*WORDS, LEANINGS})  # methods of a fit that change labels
 ITEM_FIELDS = ("project", "state", "overlap", "priority", "verdict_id", "review_value")
 REVIEWER = "reviewer"
+SOME = 8  # labels that are written one by one: those of one item, as a rule
 FIELDS = ["value", "probability", "distribution", "strength", "votes", "method", "decided_by", "details"]
 
 
@@ -262,7 +263,10 @@ def as_label(item_id: int, question_id: int, aggregate: Aggregate) -> Label:
 
 def write(made: list[Label], gone: list[int], standings: Mapping[Standing, list[int]]) -> None:
     """Write new and differing labels, take away those without a vote, and set what follows for the items."""
-    if made:
+    if len(made) < SOME:
+        for label in made:
+            compiled.insert(label, renew=[*FIELDS, "updated_at"], unique=["item", "question"])
+    else:
         Label.objects.bulk_create(
             made,
             batch_size=200,

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.models import AutoField, Model, QuerySet
+from django.db.models.constants import OnConflict
 from django.db.models.query import ModelIterable, get_related_populators
 from django.db.models.sql import InsertQuery, UpdateQuery
 from django.db.models.sql.compiler import SQLCompiler
@@ -52,8 +53,9 @@ def run(key: Hashable, build: Callable[..., QuerySet[Any]], *values: Any) -> lis
     `key` names the statement: one key, one shape; only the values may differ. They are whole numbers that stand for
     ids, fractions, words or moments: smaller columns do not take a stand-in. Raises ValueError for them.
     """
-    statement = kept((connection.vendor, key), lambda places: compiled_query(build(*places)), values)
-    with connection.cursor() as cursor:
+    here = connections[DEFAULT_DB_ALIAS]
+    statement = kept((here.vendor, key), lambda places: compiled_query(build(*places)), values)
+    with here.cursor() as cursor:
         cursor.execute(statement.sql, statement.filled(values))
         return statement.read(cursor.fetchall())
 
@@ -72,28 +74,37 @@ def of_items(key: Hashable, build: Callable[[Sequence[int]], QuerySet[Any]], ite
 
 def update(key: Hashable, build: Callable[..., Change], *values: Any) -> int:
     """Change the rows of a queryset, as `build(*values)` says with (queryset, field → value); returns how many."""
-    statement = kept((connection.vendor, "update", key), lambda places: compiled_update(*build(*places)), values)
-    with connection.cursor() as cursor:
+    here = connections[DEFAULT_DB_ALIAS]
+    statement = kept((here.vendor, "update", key), lambda places: compiled_update(*build(*places)), values)
+    with here.cursor() as cursor:
         cursor.execute(statement.sql, statement.filled(values))
         return cursor.rowcount
 
 
-def insert(made: M) -> M:
-    """Write a new row; the model gets its id. As `save()` does it for a model without parents and signals."""
-    model = type(made)
-    key = (connection.vendor, model)
+def insert(made: M, *, renew: Sequence[str] = (), unique: Sequence[str] = ()) -> M:
+    """Write a new row; the model gets its id. As `save()` does it for a model without parents and signals.
+
+    Where a row with the same `unique` fields is there already, its fields `renew` are set instead.
+    """
+    model, here = type(made), connections[DEFAULT_DB_ALIAS]
+    key = (here.vendor, model, tuple(renew))
     if key not in inserts:
         fields = [field for field in model._meta.local_concrete_fields if not isinstance(field, AutoField)]
-        query = InsertQuery(model)
+        conflict = {
+            "on_conflict": OnConflict.UPDATE,
+            "update_fields": [model._meta.get_field(name) for name in renew],
+            "unique_fields": [model._meta.get_field(name) for name in unique],
+        }
+        query = InsertQuery(model, **(conflict if renew else {}))
         query.insert_values(fields, [made])
-        compiler = query.get_compiler(connection=connection)
+        compiler = query.get_compiler(connection=here)
         compiler.returning_fields = [model._meta.pk]
         inserts[key] = compiler.as_sql()[0][0], fields
     sql, fields = inserts[key]
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [field.get_db_prep_save(field.pre_save(made, True), connection) for field in fields])
+    with here.cursor() as cursor:
+        cursor.execute(sql, [field.get_db_prep_save(field.pre_save(made, True), here) for field in fields])
         made.pk = cursor.fetchone()[0]
-    made._state.adding, made._state.db = False, connection.alias
+    made._state.adding, made._state.db = False, here.alias
     return made
 
 
@@ -167,12 +178,12 @@ def reader(compiler: SQLCompiler, *, as_models: bool) -> Callable[[Iterable[Sequ
     model, fields = of_class["model"], of_class["select_fields"]
     begin, end = fields[0], fields[-1] + 1
     names = [column[0].target.attname for column in select[begin:end]]
-    related = get_related_populators(of_class, select, connection.alias)  # type: ignore[call-arg]
+    related = get_related_populators(of_class, select, DEFAULT_DB_ALIAS)  # type: ignore[call-arg]
     annotations = list(compiler.annotation_col_map.items())
 
     def as_model(row: Sequence[Any]) -> Model:
         values = converted(row)
-        made = model.from_db(connection.alias, names, values[begin:end])
+        made = model.from_db(DEFAULT_DB_ALIAS, names, values[begin:end])
         for populator in related:
             populator.populate(values, made)
         for name, place in annotations:

@@ -46,6 +46,8 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     if opened is None:
         return {}
     project, role = opened
+    if is_fragment(request):
+        return {"frame_project": project, "frame_role": role}
     here = match.url_name or ""
     links = [
         {"name": name, "words": words, "here": here == name or (here.startswith(starts) and here not in NAMES)}
@@ -53,7 +55,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         if role in roles
     ]
     # The workbench must come quickly, and is not where flags are answered.
-    counts = role in access.REVIEWERS and not here.startswith("label") and not is_fragment(request)
+    counts = role in access.REVIEWERS and not here.startswith("label")
     waiting = queries.open_flags(project).count() if counts else 0
     return {
         "frame_project": project,

@@ -127,7 +127,7 @@ def annotators(project, count: int) -> list[str]:
         Membership.objects.create(project=project, user=user)
         session = SessionStore()
         session[SESSION_KEY] = str(user.pk)
-        session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+        session[BACKEND_SESSION_KEY] = "annotate.sessions.ByName"
         session[HASH_SESSION_KEY] = user.get_session_auth_hash()
         session.save()
         cookies.append(session.session_key)

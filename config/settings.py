@@ -98,8 +98,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # --- Sign-in --------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "annotate.User"
 AUTHENTICATION_BACKENDS = [
-    "django.contrib.auth.backends.ModelBackend",
-    "allauth.account.auth_backends.AuthenticationBackend",
+    "annotate.sessions.ByName",
+    "annotate.sessions.ByNameOrMail",
 ]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
@@ -118,6 +118,7 @@ ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = (
 )
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_SESSION_REMEMBER = True
+SESSION_ENGINE = "annotate.sessions"
 SESSION_COOKIE_AGE = 60 * 60 * 24 * 30
 
 # --- Language and time ----------------------------------------------------------------------------------------

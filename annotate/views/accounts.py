@@ -34,7 +34,7 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
         except accounts.InvitationError as error:
             return render(request, "account/invitation.html", {"problem": str(error)}, status=410)
         if not request.user.is_authenticated:
-            login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+            login(request, user, backend="annotate.sessions.ByName")
         return redirect("project", opened.project.slug) if opened.project else redirect("home")
     status = 422 if form.is_bound else 200
     return render(request, "account/invitation.html", {"invitation": opened, "form": form}, status=status)
