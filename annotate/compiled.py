@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+import psycopg
+import psycopg.sql
 from django.db import DEFAULT_DB_ALIAS, connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import AutoField, Model, QuerySet
 from django.db.models.constants import OnConflict
 from django.db.models.query import ModelIterable, get_related_populators
@@ -55,7 +58,7 @@ def run(key: Hashable, build: Callable[..., QuerySet[Any]], *values: Any) -> lis
     """
     here = connections[DEFAULT_DB_ALIAS]
     statement = kept((here.vendor, key), lambda places: compiled_query(build(*places)), values)
-    with here.cursor() as cursor:
+    with prepared_cursor(here) as cursor:
         cursor.execute(statement.sql, statement.filled(values))
         return statement.read(cursor.fetchall())
 
@@ -76,7 +79,7 @@ def update(key: Hashable, build: Callable[..., Change], *values: Any) -> int:
     """Change the rows of a queryset, as `build(*values)` says with (queryset, field → value); returns how many."""
     here = connections[DEFAULT_DB_ALIAS]
     statement = kept((here.vendor, "update", key), lambda places: compiled_update(*build(*places)), values)
-    with here.cursor() as cursor:
+    with prepared_cursor(here) as cursor:
         cursor.execute(statement.sql, statement.filled(values))
         return cursor.rowcount
 
@@ -101,11 +104,24 @@ def insert(made: M, *, renew: Sequence[str] = (), unique: Sequence[str] = ()) ->
         compiler.returning_fields = [model._meta.pk]
         inserts[key] = compiler.as_sql()[0][0], fields
     sql, fields = inserts[key]
-    with here.cursor() as cursor:
+    with prepared_cursor(here) as cursor:
         cursor.execute(sql, [field.get_db_prep_save(field.pre_save(made, True), here) for field in fields])
         made.pk = cursor.fetchone()[0]
     made._state.adding, made._state.db = False, here.alias
     return made
+
+
+def prepared_cursor(here: BaseDatabaseWrapper) -> Any:
+    """A cursor that lets PostgreSQL plan a statement once for each connection, after a few runs; else the usual one.
+
+    Django's own writes the values into the statement, so that every run is parsed and planned anew. The setting
+    `prepare_threshold` says after how many runs a statement is prepared.
+    """
+    if here.vendor != "postgresql" or here.queries_logged:  # the log wants the statement with its values
+        return here.cursor()
+    here.close_if_health_check_failed()
+    here.ensure_connection()
+    return here._prepare_cursor(psycopg.Cursor(here.connection))  # type: ignore[attr-defined]
 
 
 # --- Compiling ------------------------------------------------------------------------------------------------
@@ -137,8 +153,27 @@ def kept(key: Hashable, compile_it: Callable[[list[Any]], Statement], values: Se
         at = tuple((n, found[param]) for n, param in enumerate(raw.params) if is_plain(param) and param in found)
         if {place for _, place in at} != set(found.values()):
             raise ValueError(f"The statement {key} does not hold each of its values as it is given.")
-        statement = statements[key] = Statement(raw.sql, raw.params, at, raw.read)
+        statement = statements[key] = with_constants(Statement(raw.sql, raw.params, at, raw.read))
     return statement
+
+
+def with_constants(statement: Statement) -> Statement:
+    """The statement with its fixed words and numbers in its text: a planner that sees them finds partial indexes."""
+    parts, open_places = statement.sql.split("%s"), dict(statement.places)
+    if connection.vendor != "postgresql" or len(parts) != len(statement.params) + 1:
+        return statement
+    sql = parts[0]
+    params: list[Any] = []
+    places: list[tuple[int, int]] = []
+    for n, (param, part) in enumerate(zip(statement.params, parts[1:], strict=True)):
+        if n not in open_places and type(param) in (int, str):
+            sql += psycopg.sql.quote(param, connection.connection).replace("%", "%%") + part
+            continue
+        if n in open_places:
+            places.append((len(params), open_places[n]))
+        params.append(param)
+        sql += "%s" + part
+    return Statement(sql, tuple(params), tuple(places), statement.read)
 
 
 def is_plain(param: Any) -> bool:

@@ -75,6 +75,19 @@ def stat(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
+def database_cpu(name: str) -> float:
+    """Seconds of CPU that PostgreSQL's processes for a database have used; 0 where they are on another machine."""
+    used = 0.0
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            title = (folder / "cmdline").read_bytes()
+            if title.startswith(b"postgres:") and f" {name} ".encode() in title:
+                used += sum(int(n) for n in stat(int(folder.name))[11:13]) / TICKS
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended meanwhile
+    return used
+
+
 def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 

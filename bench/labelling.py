@@ -6,7 +6,8 @@
 A database of its own is made, filled by bulk SQL (each item with two answers, three annotations by people before, a
 label, and room for eight more), and dropped when the next run begins. Eight clients in a process of their own submit
 as fast as they can, each with the next item fetched ahead, as the page does. CPU is what gunicorn's processes used,
-the database's is not in it; "in the request" is gunicorn's own time of a request, waiting for a worker excluded.
+and PostgreSQL's for this database apart from it; "in the request" is gunicorn's own time of a request, waiting for a
+worker excluded.
 """
 
 import argparse
@@ -155,9 +156,9 @@ def measure(items: int, options: argparse.Namespace) -> dict[str, Any]:
     with stack.serving(options.workers, options.threads) as server:
         page["kB"] = over_the_wire(server.address, project.slug, cookies[-2])
         drive(server.address, project.slug, WARM, cookies[: options.clients])
-        before, cpu = len(server.requests()), server.cpu()
+        before, cpu, database = len(server.requests()), server.cpu(), stack.database_cpu(DATABASE)
         ran = drive(server.address, project.slug, options.seconds, cookies[: options.clients])
-        cpu = server.cpu() - cpu
+        cpu, database = server.cpu() - cpu, stack.database_cpu(DATABASE) - database
         submits = [row for row in server.requests()[before:] if row[0] == "POST" and row[3].endswith("/submit/")]
     inside = sorted(row[2] for row in submits)
     return {
@@ -168,6 +169,7 @@ def measure(items: int, options: argparse.Namespace) -> dict[str, Any]:
         "failures": ran["failures"][:5],
         "rate": len(submits) / ran["seconds"],
         "cpu_ms": 1000 * cpu / max(len(submits), 1),
+        "database_cpu_ms": 1000 * database / max(len(submits), 1),
         "p50_ms": statistics.median(inside),
         "p95_ms": inside[int(len(inside) * 0.95)],
         **page,
@@ -233,13 +235,15 @@ def over_the_wire(address: str, slug: str, cookie: str) -> float:
 
 def table(results: list[dict[str, Any]]) -> str:
     lines = [
-        "| items | annotations | submits/s | CPU ms (server) | p50 ms | p95 ms | statements: page, submit | page kB |",
+        "| items | annotations | submits/s | CPU ms: server, PostgreSQL | p50 ms | p95 ms "
+        "| statements: page, submit | page kB |",
         "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in results:
         lines.append(
-            f"| {row['items']:,} | {row['annotations']:,} | {row['rate']:.1f} | {row['cpu_ms']:.1f} "
-            f"| {row['p50_ms']:.1f} | {row['p95_ms']:.1f} | {row['page_statements']}, {row['submit_statements']} "
+            f"| {row['items']:,} | {row['annotations']:,} | {row['rate']:.1f} "
+            f"| {row['cpu_ms']:.1f}, {row['database_cpu_ms']:.1f} | {row['p50_ms']:.1f} | {row['p95_ms']:.1f} "
+            f"| {row['page_statements']}, {row['submit_statements']} "
             f"| {row['kB']:.1f} |"
         )
     failures = sorted({failure for row in results for failure in row["failures"]})
