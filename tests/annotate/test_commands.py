@@ -144,6 +144,7 @@ def test_expected_exceptions_end_a_command_with_1_and_its_json():
     assert (code, message, json.loads(out)) == (1, "Not today.", {"error": "Not today."})
 
 
+@pytest.mark.stage
 def test_exit_codes_of_a_real_process(tmp_path):
     run = [sys.executable, "manage.py"]
     environment = {**os.environ, "PLUMBLINE_DEV": "1", "PLUMBLINE_VAR": str(tmp_path / "var"), "DATABASE_URL": ""}
@@ -166,6 +167,7 @@ Slow().run_from_argv(["manage.py", "slow"])
 """
 
 
+@pytest.mark.stage
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_a_real_process_with_130(tmp_path, sent):
     environment = {

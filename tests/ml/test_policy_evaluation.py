@@ -143,6 +143,7 @@ def test_a_changed_policy_is_measured(compare, other_policy):
     assert {"the policy answers", "the start answers", "scoring answers"} <= set(words)
 
 
+@pytest.mark.stage
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
 def test_the_kl_estimate_is_that_of_the_sampled_distributions(compare, other_policy, tiny_model_folder, temperature):
     config = {"max_new_tokens": 1, "responses_per_prompt": 64, "batch_size": 256, "temperature": temperature}
@@ -159,11 +160,13 @@ def test_the_kl_estimate_is_that_of_the_sampled_distributions(compare, other_pol
     assert report["interval"] == "bootstrap"
 
 
+@pytest.mark.stage
 def test_greedy_answers_give_no_kl(compare, other_policy):
     report = evaluation.run(compare(other_policy, config={"temperature": 0.0}))
     assert report["kl"] is None
 
 
+@pytest.mark.stage
 def test_an_evaluation_that_was_stopped_goes_on_to_the_same_report(compare, other_policy):
     straight = compare(other_policy, prompts=20, name="straight")
     expected = evaluation.run(straight)
