@@ -116,9 +116,7 @@ ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "username*", "password1*", "password2*"]
 ACCOUNT_FORMS = {"login": "annotate.account_forms.SignInForm"}
 ACCOUNT_EMAIL_VERIFICATION = "none"
-ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = (
-    False  # allauth's letter to such an address leads to a sign-up page, and there is none
-)
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False  # such a letter would lead to a sign-up page, and there is none
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_SESSION_REMEMBER = True
 SESSION_ENGINE = "annotate.sessions"
