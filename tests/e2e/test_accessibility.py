@@ -14,7 +14,7 @@ from tests import factories, test_permissions
 from tests.e2e import furnished
 from tests.e2e.waiting import arrived
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.browser, pytest.mark.once, pytest.mark.django_db(transaction=True)]
 
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 QUICK = {"resultTypes": ["violations"], "preload": False}

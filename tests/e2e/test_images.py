@@ -10,7 +10,7 @@ from tests import factories
 from tests.e2e.test_accessibility import violations
 from tests.e2e.waiting import fetched_ahead
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.browser, pytest.mark.once, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture(autouse=True)

@@ -79,6 +79,7 @@ def test_who_is_on_appears_by_itself_and_rests_while_the_page_is_hidden(project,
     page.get_by_role("link", name="Which sea?").wait_for()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", ["project", "items", "items_bulks", "raters", "acts"])
 @pytest.mark.parametrize("width", [360, 3840])
 def test_no_page_is_wider_than_its_screen(project, managing, page, name, width):

@@ -11,7 +11,7 @@ from annotate.models import Annotation, Assignment, Flag, Item
 from tests import factories
 from tests.e2e.waiting import arrived
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.browser, pytest.mark.once, pytest.mark.django_db(transaction=True)]
 
 LONG = "\n\n".join(f"Paragraph {n} says *something* that takes up a line or two on any screen." for n in range(60))
 RICH = (

@@ -10,7 +10,7 @@ from tests import factories
 from tests.e2e import furnished
 from tests.e2e.waiting import arrived
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.browser, pytest.mark.once, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture
