@@ -76,8 +76,8 @@ def test_what_is_written_keeps_its_direction(arabic, admin, annotator):
     project = furnished.all_kinds(admin, annotator)
     page = arabic(reverse("label", args=[project.slug]))
     direction = "(element) => getComputedStyle(element).direction"
-    assert page.locator(".answer .prose").first.evaluate(direction) == "ltr"  # an English answer
-    assert page.locator(".answer pre").first.evaluate(direction) == "ltr"
+    assert page.locator(".answer .prose :is(h1, p)").first.evaluate(direction) == "ltr"  # an English answer
+    assert page.locator(".answer .code pre").first.evaluate(direction) == "ltr"
     assert page.locator("kbd").first.evaluate(direction) == "ltr"
     assert page.locator(".dock").evaluate(direction) == "rtl"
 
