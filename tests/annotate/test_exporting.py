@@ -42,7 +42,8 @@ ROWS = [
         "metadata": {"k": [1]},
         "prompt": [{"role": "system", "content": "S"}, {"role": "user", "content": "Why?"}],
         "responses": [
-            {"model": "m-1", "messages": [{"role": "assistant", "content": "One. Two."}], "metadata": {"seed": 7}},
+            {"model": "m-1", "author": "mira", "messages": [{"role": "assistant", "content": "One. Two."}],
+             "metadata": {"seed": 7}},
             {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "Estut 👍"}]},
         ],
         "for": {"people": ["mira"], "skills": ["de"]},
@@ -82,6 +83,9 @@ def test_a_project_exported_and_taken_in_elsewhere_is_the_same(full, tmp_path):
     again = Project.objects.get(slug="again")
     assert written(again, tmp_path / "second", "--names") == first
     assert first[1][0]["annotations"][2]["answers"] == ANSWERS
+    item = again.items.get(external_id="one")
+    assert (item.pool.people, item.pool.skills) == (["mira"], ["de"])
+    assert [response.author for response in item.responses.all()] == ["mira", ""]
     assert (again.overlap, again.guideline_version, again.versions.count()) == (3, 2, 3)
     labels = [
         sorted(Label.objects.filter(item__project=project).values_list("question__name", "method", "votes"))
@@ -96,6 +100,7 @@ def test_people_stand_under_pseudonyms_and_judges_by_name(full, tmp_path):
     assert "mira" not in text
     assert [annotation["rater"] for annotation in rows[0]["annotations"]] == ["person-1", "gpt", "person-1"]
     assert rows[0]["for"] == {"people": ["person-1"], "skills": ["de"]}
+    assert [response.get("author") for response in rows[0]["responses"]] == ["person-1", None]
 
 
 def test_a_folder_with_something_in_it_is_left_alone(full, tmp_path):
