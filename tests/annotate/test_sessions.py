@@ -17,7 +17,7 @@ HTMX = {"HTTP_HX_REQUEST": "true"}
 
 
 @pytest.fixture
-def page(as_user, project, annotator):
+def opened(as_user, project, annotator):
     """Opens the workbench; it was open before."""
     factories.item(project)
     client = as_user(annotator)
@@ -27,28 +27,28 @@ def page(as_user, project, annotator):
 
 
 @pytest.mark.parametrize("ends", ["deleted", "run out"])
-def test_a_session_that_ended_lets_nobody_in(page, ends):
+def test_a_session_that_ended_lets_nobody_in(opened, ends):
     Session.objects.update(expire_date=timezone.now() - timedelta(seconds=1))
     if ends == "deleted":
         Session.objects.all().delete()
-    assert page() == 302
+    assert opened() == 302
 
 
-def test_an_account_that_was_closed_is_out_at_once(page, annotator):
+def test_an_account_that_was_closed_is_out_at_once(opened, annotator):
     annotator.is_active = False
     annotator.save()
-    assert page() == 302
+    assert opened() == 302
 
 
-def test_another_password_ends_the_other_sessions(page, annotator):
+def test_another_password_ends_the_other_sessions(opened, annotator):
     annotator.set_password("a wholly different one")
     annotator.save()
-    assert page() == 302
+    assert opened() == 302
 
 
-def test_somebody_who_is_removed_is_out_at_once(page, annotator):
+def test_somebody_who_is_removed_is_out_at_once(opened, annotator):
     Membership.objects.filter(user=annotator).delete()
-    assert page() == 404
+    assert opened() == 404
 
 
 def test_a_submit_with_the_next_item_takes_few_statements(as_user, project, annotator):
