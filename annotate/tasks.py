@@ -5,8 +5,9 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
-from annotate import bulk, measuring, queue, skills, workload
+from annotate import measuring, queue, skills
 from annotate.importing import jobs
+from annotate.managing import bulk, workload
 from annotate.models import Project
 from annotate.quality import exclusion, watching
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from annotate.managing.timelines import JUDGE, Event
 from annotate.models import Item
 from annotate.templatetags.answers import presented
-from annotate.timelines import JUDGE, Event
 from pipeline.models import JudgeCall, ModelVersion, Route, SnapshotItem
 
 

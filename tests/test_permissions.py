@@ -10,7 +10,8 @@ from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from annotate import accounts, bulk
+from annotate import accounts
+from annotate.managing import bulk
 from annotate.models import Assignment, Flag, Import, Invitation, Item, Membership, Rater, SavedView, Suspicion
 from annotate.quality import exclusion, review
 from annotate.submitting import submit_annotation

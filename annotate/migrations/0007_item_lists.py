@@ -52,7 +52,7 @@ class Migration(migrations.Migration):
             name='ListColumns',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('columns', models.JSONField(help_text='names of annotate.item_lists.COLUMNS, in order')),
+                ('columns', models.JSONField(help_text='names of annotate.managing.item_lists.COLUMNS, in order')),
             ],
         ),
         migrations.CreateModel(
@@ -60,7 +60,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=80)),
-                ('choices', models.JSONField(help_text='name → value, as annotate.filters.ItemsFilter reads them')),
+                ('choices', models.JSONField(help_text='name → value, as annotate.managing.filters.ItemsFilter reads them')),
                 ('shared', models.BooleanField(default=False, help_text="shown to everybody who sees the project's items")),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
             ],

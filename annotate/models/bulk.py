@@ -12,7 +12,7 @@ UNDO_WITHIN = timedelta(days=30)
 
 
 class BulkAct(models.Model):
-    """One act on many items: queued → running → done → undoing → undone. `annotate.bulk` is its only writer."""
+    """One act on many items: queued → running → done → undoing → undone. Written by `annotate.managing` alone."""
 
     QUEUED, RUNNING, DONE, UNDOING, UNDONE = "queued", "running", "done", "undoing", "undone"
     STATES = [(state, state) for state in (QUEUED, RUNNING, DONE, UNDOING, UNDONE)]

@@ -14,7 +14,7 @@ class SavedView(models.Model):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="saved_views")
     owner = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
     name = models.CharField(max_length=80)
-    choices = models.JSONField(help_text="name → value, as annotate.filters.ItemsFilter reads them")
+    choices = models.JSONField(help_text="name → value, as annotate.managing.filters.ItemsFilter reads them")
     shared = models.BooleanField(default=False, help_text="shown to everybody who sees the project's items")
     created_at = models.DateTimeField(default=timezone.now)
 
@@ -37,4 +37,4 @@ class ListColumns(models.Model):
     """The columns of the list of items that a user wants to see, in every project."""
 
     user = models.OneToOneField(User, on_delete=models.CASCADE, related_name="+")
-    columns = models.JSONField(help_text="names of annotate.item_lists.COLUMNS, in order")
+    columns = models.JSONField(help_text="names of annotate.managing.item_lists.COLUMNS, in order")

@@ -1,7 +1,7 @@
 """What people's work costs: time and money for each person, each label and the project, over a span of time.
 
-The sole writer of pay rates. Amounts follow from the hours that the worker keeps (`annotate.workload`) and the rates
-of now; nothing is paid out from here.
+The sole writer of pay rates. Amounts follow from the hours that the worker keeps (`annotate.managing.workload`)
+and the rates of now; nothing is paid out from here.
 """
 
 import csv

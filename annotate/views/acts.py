@@ -8,7 +8,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from annotate import access, audit
-from annotate.filters import ActsFilter
+from annotate.managing.filters import ActsFilter
 from annotate.models import Act, User
 
 PAGE = 50

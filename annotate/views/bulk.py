@@ -8,8 +8,9 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseStopPolling
 
-from annotate import access, bulk, tasks
-from annotate.filters import ItemsFilter
+from annotate import access, tasks
+from annotate.managing import bulk
+from annotate.managing.filters import ItemsFilter
 from annotate.models import BulkAct, Project
 
 LISTED = 50

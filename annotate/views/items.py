@@ -8,9 +8,10 @@ from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from annotate import access, bulk, item_lists, pools, queries, saved_views, searching, timelines
-from annotate.filters import ItemsFilter, ViewForm
+from annotate import access, pools, queries
 from annotate.forms import ItemPoolForm
+from annotate.managing import bulk, item_lists, saved_views, searching, timelines
+from annotate.managing.filters import ItemsFilter, ViewForm
 
 
 @require_safe

@@ -6,7 +6,7 @@ from django.shortcuts import redirect, render
 from django.utils.text import slugify
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from annotate import access, dashboards, projects, queries, skills
+from annotate import access, projects, queries, skills
 from annotate.forms import (
     BeginningForm,
     CriterionForm,
@@ -15,6 +15,7 @@ from annotate.forms import (
     ProjectForm,
     SettingsForm,
 )
+from annotate.managing import dashboards
 from annotate.models import Project, Question
 
 form_view = require_http_methods(["GET", "HEAD", "POST"])

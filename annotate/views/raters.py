@@ -5,7 +5,8 @@ from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
-from annotate import access, dashboards, workload
+from annotate import access
+from annotate.managing import dashboards, workload
 from annotate.models import Annotation
 
 HEADS = [

@@ -10,7 +10,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from annotate import bulk, curating
+from annotate.managing import bulk, curating
 from annotate.models import Item, Project, User
 from annotate.queue import PEOPLE, open_to_people
 from pipeline.models import Route

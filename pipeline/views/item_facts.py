@@ -8,8 +8,8 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from annotate.access import reviewed_item, signed_in
+from annotate.managing.timelines import in_order, of_item
 from annotate.models import Item
-from annotate.timelines import in_order, of_item
 from pipeline import timelines
 from pipeline.models import JudgeCall, ModelVersion, Route, SnapshotItem
 

@@ -7,8 +7,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from annotate import item_lists
 from annotate.importing import take_in
+from annotate.managing import item_lists
 from annotate.models import Import, Item
 from tests import factories
 

@@ -8,7 +8,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from annotate import bulk, flags, queue, timelines
+from annotate import flags, queue
+from annotate.managing import bulk, timelines
 from annotate.models import Assignment, Comment, Flag, Import
 from annotate.submitting import submit_annotation
 from pipeline.models import SnapshotItem

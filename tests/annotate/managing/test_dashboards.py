@@ -8,7 +8,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from annotate import dashboards, flags, queue, tallies
+from annotate import flags, queue, tallies
+from annotate.managing import dashboards
 from annotate.models import Flag, Rater, RaterPace, RaterSkill, Rollup, WorkHour
 from pipeline.models import Judge
 from tests import factories

@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from annotate import queue, workload
+from annotate import queue
 from annotate.importing import take_in
+from annotate.managing import workload
 from annotate.models import Change, Import, RaterPace, Rollup, WorkHour
 from annotate.submitting import submit_annotation
 from tests import factories

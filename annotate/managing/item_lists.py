@@ -14,8 +14,9 @@ from django.db.models import Count, Exists, F, FilteredRelation, OuterRef, Prefe
 from django.db.models.functions import Cast
 from django.utils.translation import gettext_lazy as _
 
-from annotate import searching, tallies
+from annotate import tallies
 from annotate.aggregation import main_first
+from annotate.managing import searching
 from annotate.models import Annotation, Comment, Flag, Item, Label, Project, Question, Rater, Response
 
 PAGE = 50  # items on a page

@@ -6,9 +6,9 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from annotate import item_lists, saved_views, searching
-from annotate.filters import ItemsFilter
 from annotate.importing import take_in
+from annotate.managing import item_lists, saved_views, searching
+from annotate.managing.filters import ItemsFilter
 from annotate.models import Comment, Flag, Item, Project, Rater, SavedView
 from tests import factories
 

@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Count
 from django.utils import timezone
 
-from annotate import workload
+from annotate.managing import workload
 from annotate.models import Assignment, Flag, Project, Rater, RaterPace, RaterSkill, Rollup
 from annotate.statistics.forecast import Forecast, forecast
 from annotate.statistics.intervals import wilson

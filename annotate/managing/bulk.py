@@ -17,8 +17,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from annotate import audit, curating, item_lists, slots
-from annotate.filters import ItemsFilter
+from annotate import audit, slots
+from annotate.managing import curating, item_lists
+from annotate.managing.filters import ItemsFilter
 from annotate.models import BulkAct, BulkChange, Item, Project, User
 
 BATCH = 500  # items in one transaction

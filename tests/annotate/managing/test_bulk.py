@@ -6,8 +6,9 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from annotate import bulk, queue, slots, tallies
+from annotate import queue, slots, tallies
 from annotate.importing import take_in
+from annotate.managing import bulk
 from annotate.models import Act, Assignment, BulkAct, Item
 from annotate.submitting import submit_annotation
 from pipeline.models import Route

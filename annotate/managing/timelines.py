@@ -12,7 +12,7 @@ from typing import Any
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from annotate import bulk
+from annotate.managing import bulk
 from annotate.models import Annotation, Assignment, BulkChange, Change, Comment, Flag, Item
 from annotate.templatetags.answers import answer, presented
 

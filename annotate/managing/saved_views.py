@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from django.db.models import Q, QuerySet
 
-from annotate.item_lists import COLUMNS, USUAL
+from annotate.managing.item_lists import COLUMNS, USUAL
 from annotate.models import ListColumns, Project, SavedView, User
 
 

@@ -8,7 +8,8 @@ from django import forms
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from annotate import audit, item_lists
+from annotate import audit
+from annotate.managing import item_lists
 from annotate.models import Item, Pool, Project, Rater, User
 
 LARGEST = 2**63 - 1
