@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,25 @@ def chromium() -> str:
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args, chromium) -> dict:
     return {**browser_type_launch_args, "executable_path": chromium, "args": FLAGS}
+
+
+@pytest.fixture(autouse=True)
+def served_to_its_end(request):
+    """Leave the database alone until the server has answered what the page asked last: pages fetch ahead.
+
+    Closing the browser's windows closes their connections; the server's threads end when they have answered.
+    """
+    if not {"browser", "live_server"} <= set(request.fixturenames):
+        yield
+        return
+    request.getfixturevalue("live_server")  # and with it the database: this ends before both
+    yield
+    for context in request.getfixturevalue("browser").contexts:
+        context.close()
+    deadline = time.monotonic() + 20
+    while any("process_request" in thread.name for thread in threading.enumerate()):
+        assert time.monotonic() < deadline, "the server is still answering"
+        time.sleep(0.02)
 
 
 @pytest.fixture

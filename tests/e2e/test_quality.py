@@ -19,8 +19,8 @@ A = {"preference": {"choice": "a"}}
 
 @pytest.fixture
 def school(project, manager) -> None:
-    """One training item, two of the quiz, two gold and four real ones."""
-    Project.objects.filter(pk=project.pk).update(has_training=True, has_quiz=True, quiz_pass_mark=50, gold_rate=50)
+    """One training item, two of the quiz, two gold (as soon as there are any) and four real ones."""
+    Project.objects.filter(pk=project.pk).update(has_training=True, has_quiz=True, quiz_pass_mark=50, gold_rate=100)
     for number, use in enumerate(["training", "quiz", "quiz", "gold", "gold"]):
         item = factories.item(project, f"Known {number}?", ("It is blue.", "It is green."))
         gold.mark(item=item, answers=A, by=manager, use=use, explanation="The sky is *blue*.")
