@@ -49,7 +49,7 @@ test: .venv/testing
 
 # The everyday part: under a minute.
 check: .venv/testing lint
-	$(BIN)/python -m pytest -q -n 2 -m "not slow and not browser and not stage"
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal --no-migrations -m "not slow and not browser and not stage"
 
 lint: .venv/testing
 	$(BIN)/ruff check .
