@@ -7,6 +7,7 @@ from typing import cast
 
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import Http404, HttpRequest
+from django.shortcuts import get_object_or_404
 
 from annotate import compiled
 from annotate.models import (
@@ -89,10 +90,7 @@ def admin(user: User) -> User:
 def reviewed_item(user: User, slug: str, pk: int) -> Item:
     """An item of a project that the user manages or reviews. Raises Http404."""
     mine = Item.objects.filter(project=reviewed_project(user, slug), pk=pk)
-    found = mine.select_related("project", "source__created_by").first()
-    if found is None:
-        raise Http404("No such item.")
-    return found
+    return get_object_or_404(mine.select_related("project", "source__created_by"))
 
 
 def managed_item(user: User, slug: str, pk: int) -> Item:
@@ -104,17 +102,12 @@ def managed_item(user: User, slug: str, pk: int) -> Item:
 def managed_member(user: User, slug: str, pk: int) -> Membership:
     """A membership of a project that the user manages. Raises Http404."""
     found = Membership.objects.filter(project=managed_project(user, slug), pk=pk).select_related("project", "user")
-    if not found:
-        raise Http404("No such member.")
-    return found[0]
+    return get_object_or_404(found)
 
 
 def managed_pool(user: User, slug: str, pk: int) -> Pool:
     """A pool of a project that the user manages. Raises Http404."""
-    found = Pool.objects.filter(project=managed_project(user, slug), pk=pk).select_related("project").first()
-    if found is None:
-        raise Http404("No such pool.")
-    return found
+    return get_object_or_404(Pool.objects.select_related("project"), project=managed_project(user, slug), pk=pk)
 
 
 def own_view(user: User, slug: str, pk: int) -> SavedView:
@@ -129,35 +122,25 @@ def own_view(user: User, slug: str, pk: int) -> SavedView:
 
 def managed_bulk_act(user: User, slug: str, pk: int) -> BulkAct:
     """An act on many items of a project that the user manages. Raises Http404."""
-    found = BulkAct.objects.filter(project=managed_project(user, slug), pk=pk).select_related("project", "by")
-    act = found.select_related("project", "by", "undone_by").first()
-    if act is None:
-        raise Http404("No such act.")
-    return act
+    found = BulkAct.objects.filter(project=managed_project(user, slug), pk=pk)
+    return get_object_or_404(found.select_related("project", "by", "undone_by"))
 
 
 def reviewed_rater(user: User, slug: str, pk: int) -> Rater:
     """A rater of a project that the user manages or reviews. Raises Http404."""
-    found = Rater.objects.filter(project=reviewed_project(user, slug), pk=pk).select_related("project", "user").first()
-    if found is None:
-        raise Http404("No such rater.")
-    return found
+    return get_object_or_404(
+        Rater.objects.select_related("project", "user"), project=reviewed_project(user, slug), pk=pk
+    )
 
 
 def managed_import(user: User, slug: str, pk: int) -> Import:
     """An import of a project that the user manages. Raises Http404."""
-    found = Import.objects.filter(project=managed_project(user, slug), pk=pk).select_related("project").first()
-    if found is None:
-        raise Http404("No such import.")
-    return found
+    return get_object_or_404(Import.objects.select_related("project"), project=managed_project(user, slug), pk=pk)
 
 
 def attachment(user: User, slug: str, sha256: str) -> Attachment:
     """A picture of a project that the user is a member of. Raises Http404."""
-    found = Attachment.objects.filter(project=project(user, slug), sha256=sha256).first()
-    if found is None:
-        raise Http404("No such picture.")
-    return found
+    return get_object_or_404(Attachment, project=project(user, slug), sha256=sha256)
 
 
 def own_assignment(user: User, slug: str, pk: int) -> Assignment:
@@ -178,10 +161,9 @@ def assignment(pk: int, user_id: int, project_id: int) -> QuerySet[Assignment]:
 
 def reviewed_flag(user: User, slug: str, pk: int) -> Flag:
     """A reported problem in a project that the user manages or reviews. Raises Http404."""
-    found = Flag.objects.filter(project=reviewed_project(user, slug), pk=pk).select_related("project", "item").first()
-    if found is None:
-        raise Http404("No such flag.")
-    return found
+    return get_object_or_404(
+        Flag.objects.select_related("project", "item"), project=reviewed_project(user, slug), pk=pk
+    )
 
 
 def discussed_item(user: User, slug: str, pk: int) -> tuple[Item, str]:
@@ -197,33 +179,23 @@ def discussed_item(user: User, slug: str, pk: int) -> tuple[Item, str]:
 
 def own_return(user: User, slug: str, pk: int) -> Return:
     """An item that came back to the user, in a project that they are still a member of. Raises Http404."""
-    found = Return.objects.filter(pk=pk, rater__user=user, item__project=project(user, slug)).first()
-    if found is None:
-        raise Http404("No such item came back.")
-    return found
+    return get_object_or_404(Return, pk=pk, rater__user=user, item__project=project(user, slug))
 
 
 def managed_rater(user: User, slug: str, pk: int) -> Rater:
     """A rater of a project that the user manages. Raises Http404."""
-    found = Rater.objects.filter(project=managed_project(user, slug), pk=pk).select_related("project", "user").first()
-    if found is None:
-        raise Http404("No such rater.")
-    return found
+    return get_object_or_404(
+        Rater.objects.select_related("project", "user"), project=managed_project(user, slug), pk=pk
+    )
 
 
 def managed_exclusion(user: User, slug: str, pk: int) -> Exclusion:
     """An exclusion of a project that the user manages. Raises Http404."""
     found = Exclusion.objects.filter(rater__project=managed_project(user, slug), pk=pk)
-    exclusion = found.select_related("rater__project", "created_by").first()
-    if exclusion is None:
-        raise Http404("No such exclusion.")
-    return exclusion
+    return get_object_or_404(found.select_related("rater__project", "created_by"))
 
 
 def reviewed_suspicion(user: User, slug: str, pk: int) -> Suspicion:
     """A suspicion in a project that the user manages or reviews. Raises Http404."""
     found = Suspicion.objects.filter(rater__project=reviewed_project(user, slug), pk=pk)
-    suspicion = found.select_related("rater__project", "rater__user").first()
-    if suspicion is None:
-        raise Http404("No such suspicion.")
-    return suspicion
+    return get_object_or_404(found.select_related("rater__project", "rater__user"))

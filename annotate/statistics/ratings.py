@@ -79,11 +79,6 @@ def residual_deviation(thing: Integers, rating: Floats) -> float | None:
     return float(np.sqrt(((rating - means[thing]) ** 2).sum() / free)) if free > 0 else None
 
 
-def adjusted_mean(ratings: Sequence[float], biases: Sequence[float]) -> float:
-    """The mean of ratings of one thing, each less its rater's leaning."""
-    return float(np.mean(np.asarray(ratings, dtype=float) - np.asarray(biases, dtype=float)))
-
-
 def standard_error(ratings: Sequence[float], deviation: float | None = None) -> float | None:
     """Of a mean: from a known deviation of single ratings, else from these (two at least)."""
     if deviation is not None:
