@@ -13,4 +13,4 @@ RUN useradd --system --uid 10001 --home-dir /data plumbline && mkdir -p /data &&
 USER plumbline
 VOLUME /data
 EXPOSE 8000
-CMD ["gunicorn", "config.wsgi", "--bind", "0.0.0.0:8000", "--workers", "2", "--threads", "4"]
+CMD ["gunicorn", "config.wsgi", "--bind", "0.0.0.0:8000", "--workers", "2", "--threads", "2", "--keep-alive", "65"]

@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from annotate import changes, compiled, slots, tallies
-from annotate.deciding import LEANINGS, WORDS, Aggregate, Known, Opinion, aggregate_question
+from annotate.deciding import LEANINGS, STAND_FOR_JUDGES, WORDS, Aggregate, Known, Opinion, aggregate_question
 from annotate.models import Annotation, Change, Fit, Item, Label, Prior, Question, Rater, RaterSkill
 from annotate.quality import doubt
 
@@ -23,11 +23,6 @@ ITEM_FIELDS = ("project", "state", "overlap", "priority", "verdict_id", "review_
 REVIEWER = "reviewer"
 SOME = 8  # labels that are written one by one: those of one item, as a rule
 FIELDS = ["value", "probability", "distribution", "strength", "votes", "method", "decided_by", "details"]
-
-
-def label_item(item_id: int) -> None:
-    """Aggregate one item anew, for one after a Prior came."""
-    label_items([item_id])
 
 
 def label_items(item_ids: Sequence[int]) -> None:
@@ -136,7 +131,7 @@ def set_aside(item: Item, state: str) -> Counter[str]:
 
 
 Opinions = dict[int, list[Opinion]]
-Priors = dict[int, dict[int, list[dict[str, float]]]]
+Priors = dict[int, dict[int, list[Prior]]]
 Labels = dict[int, dict[int, Label]]
 
 
@@ -145,7 +140,7 @@ def read_batch(item_ids: list[int]) -> tuple[Opinions, Priors, Labels]:
     opinions = current_opinions(compiled.of_items("said", said_about, item_ids))
     priors: Priors = defaultdict(lambda: defaultdict(list))
     for prior in compiled.of_items("priors", priors_of, item_ids):
-        priors[prior.item_id][prior.question_id].append(prior.probabilities)
+        priors[prior.item_id][prior.question_id].append(prior)
     labels: Labels = defaultdict(dict)
     for label in compiled.of_items("labels", labels_of, item_ids):
         labels[label.item_id][label.question_id] = label
@@ -215,15 +210,25 @@ def main_first(asked: Iterable[Question]) -> list[Question]:
 def aggregate_item(
     asked: Iterable[Question],
     opinions: Sequence[Opinion],
-    priors: Mapping[int, Sequence[Mapping[str, float]]],
+    priors: Mapping[int, Sequence[Prior]],
     known: Mapping[int, Known],
 ) -> dict[int, Aggregate]:
     """Question → aggregate, in the order of `asked`, for the questions that have one."""
     found = {
-        question.pk: aggregate_question(question, opinions, priors.get(question.pk, []), known.get(question.pk))
+        question.pk: aggregate_question(
+            question, opinions, known=known.get(question.pk), **apart(priors.get(question.pk, []))
+        )
         for question in asked
     }
     return {key: aggregate for key, aggregate in found.items() if aggregate is not None}
+
+
+def apart(priors: Sequence[Prior]) -> dict[str, Any]:
+    """The item's Priors, and apart from them the one that stands for the judges' votes."""
+    by_source = {prior.source: prior.probabilities for prior in priors}
+    stands = next(((source, by_source[source]) for source in STAND_FOR_JUDGES if source in by_source), None)
+    others = [prior.probabilities for prior in priors if prior.source not in STAND_FOR_JUDGES]
+    return {"priors": others, "calibrated": stands}
 
 
 def state_of(item: Item, opinions: Iterable[Opinion], has_label: bool) -> str:

@@ -12,6 +12,14 @@ def submitted(annotation: Annotation, project_id: int) -> None:
     compiled.insert(made)
 
 
+def all_submitted(annotations: Iterable[Annotation], project_id: int) -> None:
+    """The Changes of several answers, inside the caller's transaction."""
+    Change.objects.bulk_create(
+        Change(project_id=project_id, kind=Change.SUBMITTED, item_id=one.item_id, annotation=one)
+        for one in annotations
+    )
+
+
 def record(*, project_id: int, kind: str, item_ids: Iterable[int]) -> None:
     """One Change for each item, inside the caller's transaction."""
     Change.objects.bulk_create(

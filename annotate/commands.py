@@ -6,12 +6,13 @@ also where the command failed; progress and messages go to stderr.
 
 import json
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser, SystemCheckError
 
 from annotate.models import Project, User
 
@@ -64,7 +65,28 @@ def stoppable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-class JsonCommand(BaseCommand):
+class PlainCommand(BaseCommand):
+    """A command whose failure is one sentence on stderr: Django would put the name of the exception before it."""
+
+    is_own_process = False  # signals belong to whoever owns the process
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        self.is_own_process = True
+        super().run_from_argv(argv)
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        try:
+            return super().execute(*args, **options)
+        except SystemCheckError:
+            raise  # which Django shows as it is
+        except CommandError as error:
+            if not self.is_own_process or options.get("traceback"):
+                raise
+            self.stderr.write(str(error))
+            sys.exit(error.returncode)
+
+
+class JsonCommand(PlainCommand):
     """A command that returns its result as plain data.
 
     Subclasses give `arguments(parser)`, `run(**options) -> dict` and `in_words(result) -> str`; exceptions in
@@ -113,12 +135,6 @@ class JsonCommand(BaseCommand):
             raise Failed(str(error)) from error
         except KeyboardInterrupt:
             raise CommandError("Stopped.", returncode=STOPPED) from None
-
-    is_own_process = False  # signals belong to whoever owns the process
-
-    def run_from_argv(self, argv: list[str]) -> None:
-        self.is_own_process = True
-        super().run_from_argv(argv)
 
     def print_json(self, result: dict[str, Any]) -> None:
         self.stdout.write(json.dumps(result, ensure_ascii=False, default=str))

@@ -6,6 +6,9 @@ smoothed share of the votes, times every Prior of the item:
 
     P(k) ∝ (votes for k + 1) / (votes + options) · Π prior(k)
 
+A Prior that says what judges' verdicts are worth once calibrated stands in the place of their votes: it counts where
+no person answered, and is not multiplied with what it was made from.
+
 One pseudo-vote an option is Laplace's rule of succession. Between two sides it is (n_a + 1) / (n + 2), the soft
 label of Mitchell, "A note on DPO with noisy preferences" (2023), with α = 1. Where a fit of the raters is in force
 (`annotate.skills`), votes weigh by it instead; see `annotate.statistics` for the models. The value is the most
@@ -25,6 +28,9 @@ from annotate.questions import SILENT
 from annotate.statistics import choices, rankings, ratings, spans, steps
 
 HUMAN, JUDGE, PRIOR = "human", "judge", "prior"
+OF_JUDGES = "calibrated judges"  # the source of a Prior that stands for judges' votes, and the method of its Label
+ROUTER = "router"  # the same, from the label model, which knows more than the judges' votes: it goes before the other
+STAND_FOR_JUDGES = {ROUTER: "label model", OF_JUDGES: OF_JUDGES}  # source → the method of the Label
 MAJORITY, SKILL_WEIGHTED, DAWID_SKENE, LEANINGS = "majority", "skill_weighted", "dawid_skene", "leanings"
 WORDS = {SKILL_WEIGHTED: "skill-weighted", DAWID_SKENE: "Dawid–Skene"}
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -34,6 +40,7 @@ LEAST = 1e-6  # what a prior gives an option that it does not name
 Vote = Mapping[str, float]
 Shares = dict[str, float]
 Priors = Sequence[Mapping[str, float]]
+Calibrated = tuple[str, Mapping[str, float]]  # a source of STAND_FOR_JUDGES, and what it says
 
 
 @dataclass(frozen=True)
@@ -232,13 +239,22 @@ def aggregate_preference(
     opinions: Sequence[Opinion],
     priors: Priors = (),
     known: Known | None = None,
+    calibrated: Calibrated | None = None,
 ) -> Aggregate | None:
-    """What the opinions say about one preference question; None where nobody voted and nothing is known."""
+    """What the opinions say about one preference question; None where nobody voted and nothing is known.
+
+    `calibrated` is what the judges' votes are worth, where somebody knows.
+    """
     kind, said = deciding(name, opinions, one_vote)
     if kind is None and not priors:
         return None
     votes = {rater: one_vote(answers) for rater, answers in said.items()}
-    distribution, method = posterior(votes, preference_options(config), kind or PRIOR, known if kind else None, priors)
+    if kind == JUDGE and calibrated:
+        source, shares = calibrated
+        distribution, method = reduce(with_prior, priors, dict(shares)), STAND_FOR_JUDGES[source]
+    else:
+        options = preference_options(config)
+        distribution, method = posterior(votes, options, kind or PRIOR, known if kind else None, priors)
     value = winner(distribution)
     return Aggregate(
         value=value,
@@ -395,13 +411,17 @@ def aggregate_span(name: str, opinions: Sequence[Opinion]) -> Aggregate | None:
 
 
 def aggregate_question(
-    question: Asked, opinions: Sequence[Opinion], priors: Priors = (), known: Known | None = None
+    question: Asked,
+    opinions: Sequence[Opinion],
+    priors: Priors = (),
+    known: Known | None = None,
+    calibrated: Calibrated | None = None,
 ) -> Aggregate | None:
     """What the opinions add up to on any kind of question; None without votes, and for kinds that are not voted on."""
     name, config = question.name, question.config
     match question.kind:
         case "preference":
-            return aggregate_preference(name, config, opinions, priors, known)
+            return aggregate_preference(name, config, opinions, priors, known, calibrated)
         case "rating":
             return aggregate_rating(name, opinions, config, known)
         case "choice":

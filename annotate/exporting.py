@@ -1,27 +1,31 @@
 """The raw export: a project as a folder that `import_project` makes the same project of. Read only.
 
 `project.json` holds the guidelines, the questions, their versions and settings; `items.jsonl` the items in the native
-format with every annotation, replaced and late ones too; `attachments/` the pictures that they name, listed in
-`attachments.jsonl`. People stand under pseudonyms unless their names are wanted.
+format with every annotation, replaced and late ones too; `beside.jsonl` flags, comments and what else stands beside
+them; `attachments/` the pictures that they name, listed in `attachments.jsonl`. People stand under pseudonyms unless
+their names are wanted.
 """
 
 import json
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from annotate import attachments
+from annotate import attachments, beside
 from annotate.models import Annotation, Attachment, Gold, Item, Project, Rater, Response
 from annotate.projects import rubric_body
 from annotate.submitting import IN_FORCE, VERDICT, WITHDRAWN
 
 BATCH = 500  # items in memory at once
-PICTURES = "attachments.jsonl"
+MEMBER = ("role", "skills", "is_paused", "daily_quota", "total_quota", "pay_rate")
+PICTURES, BESIDE = "attachments.jsonl", "beside.jsonl"
 SETTINGS = (
     "overlap", "lease_minutes", "daily_quota", "total_quota", "judge_share", "both_share", "aggregation_method",
     "gold_rate", "has_training", "has_quiz", "quiz_pass_mark", "quiz_attempts", "has_leaderboard", "image_hosts",
+    "skip_reasons", "flag_reasons", "pay_rate", "pay_unit", "currency",
 )  # fmt: skip
 
 
@@ -30,6 +34,8 @@ def write_project(*, project: Project, folder: Path, with_names: bool = False) -
     folder.mkdir(parents=True, exist_ok=True)
     names = {} if with_names else pseudonyms(project)
     whole = {**project_body(project), "left_out": left_out(project, names)}
+    if with_names:
+        whole |= {"members": member_rows(project), "pools": pool_rows(project)}
     body = json.dumps(whole, ensure_ascii=False, indent=1)
     (folder / "project.json").write_text(body + "\n", encoding="utf-8")
     items = annotations = 0
@@ -38,6 +44,9 @@ def write_project(*, project: Project, folder: Path, with_names: bool = False) -
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
             items += 1
             annotations += len(row.get("annotations", []))
+    with (folder / BESIDE).open("w", encoding="utf-8") as file:
+        for row in beside.rows_of(project, lambda name: stand_in(name, names)):
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
     pictures = write_pictures(project, folder)
     counts = {"items": items, "annotations": annotations, "attachments": pictures}
     return {"project": project.slug, "folder": str(folder), **counts}
@@ -79,8 +88,25 @@ def project_body(project: Project) -> dict[str, Any]:
         "guideline_version": project.guideline_version,
         "rubric_version": project.rubric_version,
         "versions": [{**version, "created_at": version["created_at"].isoformat()} for version in versions],
-        "settings": {name: project.__dict__[name] for name in SETTINGS},
+        "settings": {name: plain(project.__dict__[name]) for name in SETTINGS},
     }
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: an amount of money is text, so that no digit of it is lost."""
+    return str(value) if isinstance(value, Decimal) else value
+
+
+def member_rows(project: Project) -> list[dict[str, Any]]:
+    """Who belongs to the project, for a place where their accounts are."""
+    found = project.memberships.order_by("user__username").values("user__username", *MEMBER)
+    return [
+        {"name": row.pop("user__username"), **{name: plain(value) for name, value in row.items()}} for row in found
+    ]
+
+
+def pool_rows(project: Project) -> list[dict[str, Any]]:
+    return [dict(row) for row in project.pools.order_by("name").values("name", "people", "skills")]
 
 
 def left_out(project: Project, names: Mapping[str, str]) -> list[dict[str, str]]:

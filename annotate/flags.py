@@ -1,5 +1,7 @@
 """Problems that people report about items, and what is answered: the sole writer of Flag."""
 
+from collections.abc import Iterable
+
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -46,3 +48,8 @@ def resolve(*, flag: Flag, by: User, resolution: str) -> bool:
         after={"resolution": said},
     )
     return True
+
+
+def restore(*, rows: Iterable[Flag]) -> None:
+    """The flags of an export."""
+    Flag.objects.bulk_create(rows)

@@ -7,10 +7,12 @@ from django.contrib.auth import password_validation
 from django.utils.text import slugify
 from django.utils.translation import gettext_lazy as _
 
-from annotate import pools, questions
+from annotate import flags, pools, questions, reasons
 from annotate.importing.fetching import hosts_in
-from annotate.models import Flag, Invitation, Membership, Pool, Project, User
+from annotate.models import Invitation, Membership, Pool, Project, User
 from annotate.question_sets import SETS
+
+REASONS = {"skip_reasons": reasons.SKIP, "flag_reasons": reasons.FLAG}
 
 
 class ProjectForm(forms.ModelForm):
@@ -24,7 +26,7 @@ class ProjectForm(forms.ModelForm):
     def clean_name(self) -> str:
         name = self.cleaned_data["name"].strip()
         if not slugify(name):
-            raise forms.ValidationError("The name needs at least one letter or digit for the address of its page.")
+            raise forms.ValidationError(_("The name needs at least one letter or digit for the address of its page."))
         return name
 
 
@@ -45,8 +47,34 @@ class SettingsForm(forms.ModelForm):
             "both_share",
             "aggregation_method",
             "image_hosts",
+            "skip_reasons",
+            "flag_reasons",
         ]
-        widgets = {"image_hosts": forms.Textarea(attrs={"rows": 2})}
+        widgets = {
+            "image_hosts": forms.Textarea(attrs={"rows": 2}),
+            "skip_reasons": forms.Textarea(attrs={"rows": 5}),
+            "flag_reasons": forms.Textarea(attrs={"rows": 5}),
+        }
+        labels = {"skip_reasons": _("reasons to skip an item"), "flag_reasons": _("problems to flag")}
+        help_texts = {name: _("One a line, at most 9: each has a digit. Blank for those at first.")
+                      for name in ("skip_reasons", "flag_reasons")}  # fmt: skip
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        for name, at_first in REASONS.items():
+            self.initial[name] = reasons.as_text(self.initial[name], at_first)
+
+    def clean_skip_reasons(self) -> str:
+        return self.clean_reasons("skip_reasons")
+
+    def clean_flag_reasons(self) -> str:
+        return self.clean_reasons("flag_reasons")
+
+    def clean_reasons(self, name: str) -> str:
+        try:
+            return reasons.from_text(self.cleaned_data[name], REASONS[name])
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
 
     def clean_image_hosts(self) -> str:
         try:
@@ -58,7 +86,10 @@ class SettingsForm(forms.ModelForm):
         data = super().clean() or {}
         judge, both = data.get("judge_share") or 0, data.get("both_share") or 0
         if judge + both > 100:
-            raise forms.ValidationError(f"The judge's {judge}% and both's {both}% are more than 100% together.")
+            raise forms.ValidationError(
+                _("The judge's %(judge)s%% and both's %(both)s%% are more than 100%% together.")
+                % {"judge": judge, "both": both}
+            )
         return data
 
 
@@ -90,10 +121,10 @@ class PreferenceForm(forms.Form):
 
     title = forms.CharField(max_length=160, initial="Which answer is better?")
     points = forms.TypedChoiceField(
-        coerce=int, choices=[(n, f"{n} points") for n in range(2, 10)], initial=7, label="Scale"
+        coerce=int, choices=[(n, f"{n} points") for n in range(2, 10)], initial=7, label=_("Scale")
     )
-    tie = forms.BooleanField(required=False, initial=True, label="A middle point: about equal")
-    both_bad = forms.BooleanField(required=False, initial=True, label="“Both bad” is offered")
+    tie = forms.BooleanField(required=False, initial=True, label=_("A middle point: about equal"))
+    both_bad = forms.BooleanField(required=False, initial=True, label=_("“Both bad” is offered"))
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
@@ -110,21 +141,21 @@ class PreferenceForm(forms.Form):
 class CriterionForm(forms.Form):
     """One rating criterion with its anchors."""
 
-    title = forms.CharField(max_length=160, label="Criterion")
+    title = forms.CharField(max_length=160, label=_("Criterion"))
     description = forms.CharField(required=False, widget=forms.Textarea(attrs={"rows": 2}))
     max = forms.TypedChoiceField(
-        coerce=int, choices=[(n, f"1 to {n}") for n in (3, 4, 5, 7)], initial=5, label="Scale"
+        coerce=int, choices=[(n, f"1 to {n}") for n in (3, 4, 5, 7)], initial=5, label=_("Scale")
     )
-    anchor_low = forms.CharField(required=False, max_length=200, label="What the lowest rating looks like")
-    anchor_high = forms.CharField(required=False, max_length=200, label="What the highest rating looks like")
-    required = forms.BooleanField(required=False, label="Must be rated")
+    anchor_low = forms.CharField(required=False, max_length=200, label=_("What the lowest rating looks like"))
+    anchor_high = forms.CharField(required=False, max_length=200, label=_("What the highest rating looks like"))
+    required = forms.BooleanField(required=False, label=_("Must be rated"))
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
         if self.errors:
             return data
         if not slugify(data["title"]):
-            self.add_error("title", "The criterion needs at least one letter or digit for its key in files.")
+            self.add_error("title", _("The criterion needs at least one letter or digit for its key in files."))
             return data
         anchors = {"1": data["anchor_low"], str(data["max"]): data["anchor_high"]}
         data["config"] = questions.check_config(questions.RATING, {"min": 1, "max": data["max"], "anchors": anchors})
@@ -230,7 +261,10 @@ class ItemPoolForm(forms.Form):
     """The pool that an item is in."""
 
     pool = forms.ModelChoiceField(
-        queryset=Pool.objects.none(), required=False, empty_label="everybody in the project", label="Who may label it"
+        queryset=Pool.objects.none(),
+        required=False,
+        empty_label=_("everybody in the project"),
+        label=_("Who may label it"),
     )
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
@@ -241,15 +275,18 @@ class ItemPoolForm(forms.Form):
 class UploadForm(forms.Form):
     """One file to look at and then, perhaps, take in."""
 
-    file = forms.FileField(label="File", max_length=255)
+    file = forms.FileField(label=_("File"), max_length=255)
 
 
-class FlagForm(forms.ModelForm):
-    """A problem that an annotator reports."""
+class FlagForm(forms.Form):
+    """A problem that an annotator reports, one of those that the project names."""
 
-    class Meta:
-        model = Flag
-        fields = ["kind", "comment"]
+    kind = forms.ChoiceField()
+    comment = forms.CharField(required=False, max_length=flags.LONGEST)
+
+    def __init__(self, *args: Any, project: Project, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.fields["kind"].choices = reasons.offered(project.flag_reasons, reasons.FLAG)  # type: ignore[attr-defined]
 
 
 class ResolutionForm(forms.Form):

@@ -4,6 +4,7 @@ The markup takes its keys from here (`{% key "skip" %}`), so a control and its k
 functions, no database; `annotate/preferences.py` keeps what a user chose.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -23,13 +24,14 @@ class KeysError(ValueError):
 class Action:
     """Something that a key does: its stable name (`data-action`), its key at first, and what it does.
 
-    `number` stands for {n} in the words.
+    `number` stands for {n} in the words. What only a ranking knows may share a key with what a ranking has no use for.
     """
 
     name: str
     key: str
     words: str | Promise
-    number: int = 0
+    number: int | str = 0
+    in_ranking: bool = False
 
     def __str__(self) -> str:
         return str(self.words).format(n=self.number)
@@ -40,6 +42,7 @@ def row(name: str, keys: str, words: str | Promise) -> list[Action]:
     return [Action(f"{name}-{number}", key, words, number) for number, key in enumerate(keys, start=1)]
 
 
+PLACES = "abcdefghij"  # the answers of a ranking, by their letters
 ACTIONS = (
     Action("submit", ENTER, gettext_lazy("Submit, and on to the next")),
     Action("reason", "c", gettext_lazy("Write why")),
@@ -65,9 +68,26 @@ ACTIONS = (
     *row("level", "123456789", gettext_lazy("Which is better: point {n} from A on the left to B on the right")),
     *row("rate-a", "qwert", gettext_lazy("Rate A on the marked criterion: {n} from the lowest")),
     *row("rate-b", "yuiop", gettext_lazy("Rate B on the marked criterion: {n} from the lowest")),
+    *(
+        Action(
+            f"pick-{letter}", letter, gettext_lazy("In a ranking: pick answer {n}"), letter.upper(), in_ranking=True
+        )
+        for letter in PLACES
+    ),
+    Action("rank-10", "!", gettext_lazy("In a ranking: the tenth rank"), in_ranking=True),
 )
 BY_NAME = {action.name: action for action in ACTIONS}
-NAME_OF = {action.key: action.name for action in ACTIONS}
+NAME_OF = {action.key: action.name for action in ACTIONS if not action.in_ranking}
+# What works in a ranking too: sending, moving on, and the digits, which are ranks there.
+WORK_IN_RANKINGS = re.compile(r"submit|unsure|question-(before|after)|level-\d")
+
+
+def meet(one: Action, other: Action) -> bool:
+    """Can both be meant by one press?"""
+    if one.in_ranking == other.in_ranking:
+        return True
+    everywhere = other if one.in_ranking else one
+    return WORK_IN_RANKINGS.fullmatch(everywhere.name) is not None
 
 
 def in_force(own: Mapping[str, str]) -> dict[str, str]:
@@ -91,7 +111,7 @@ def changed(own: Mapping[str, str], action: str, key: str) -> dict[str, str]:
     if key != ENTER and not (len(key) == 1 and key.isascii() and key.isprintable()):
         raise KeysError(_("Choose a letter, a digit, a sign, or Enter; all other keys belong to the browser."))
     for other, taken in in_force(own).items():
-        if taken == key and other != action:
+        if taken == key and other != action and meet(BY_NAME[other], BY_NAME[action]):
             raise KeysError(
                 _("“%(key)s” is taken: %(other)s. Give that another key first, or choose another here.")
                 % {"key": shown(key), "other": BY_NAME[other]}

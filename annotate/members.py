@@ -1,12 +1,12 @@
 """The sole writer of what a member is in a project: role, skills, quotas, a pause, or no longer a member."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
 
 from annotate import audit, queue
-from annotate.models import Membership, User
+from annotate.models import Membership, Project, User
 
 
 class MemberError(Exception):
@@ -73,3 +73,12 @@ def remove(*, membership: Membership, by: User | None = None) -> None:
     )
     membership.delete()
     queue.release_all(user=membership.user, project=membership.project)
+
+
+def restore(*, project: Project, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The members that an export names, where they have an account here; whoever is a member already is changed."""
+    users = {user.username: user for user in User.objects.filter(username__in=[row["name"] for row in rows])}
+    for row in rows:
+        if row["name"] in users:
+            values = {name: value for name, value in row.items() if name != "name"}
+            Membership.objects.update_or_create(project=project, user=users[row["name"]], defaults=values)

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.db import connection, transaction
-from django.db.models import Exists, OuterRef, QuerySet, Subquery, Value
+from django.db.models import BigIntegerField, ExpressionWrapper, F, OuterRef, QuerySet, Subquery, Value
 from django.utils import timezone
 
 from annotate import aggregation, compiled, pools, queries, slots, tallies
@@ -134,10 +134,16 @@ def candidates(rater: Rater, pool: int | None = None) -> QuerySet[Item]:
 
     The most urgent comes first. The pool stands in the order as it does in the index: a database that does not see
     that it is the same for all rows would sort them otherwise.
+
+    What the rater did is looked up item by item, by the item's index: as a value instead of by `Exists`, and with
+    the rater as an expression. PostgreSQL would otherwise take the rater's whole past for each item, if its
+    statistics do not know yet that this rater has one: the square of what somebody is ahead of all others.
     """
-    done = Assignment.objects.filter(item=OuterRef("pk"), rater=rater).exclude(state=Assignment.EXPIRED)
+    done = Assignment.objects.filter(item=OuterRef("pk")).exclude(state=Assignment.EXPIRED)
+    done = done.alias(by=ExpressionWrapper(F("rater_id") + 0, BigIntegerField())).filter(by=rater.pk)
     open_items = Item.objects.filter(project_id=rater.project_id, pool=pool, slots_open__gt=0)
-    return open_items.filter(~Exists(done)).order_by("pool_id", "-priority", "pk")
+    untouched = open_items.alias(done=Subquery(done.values("item")[:1])).filter(done=None)
+    return untouched.order_by("pool_id", "-priority", "pk")
 
 
 def by_urgency(rater: Rater, open_pools: Sequence[int | None]) -> list[int | None]:
@@ -259,6 +265,11 @@ def skip(*, assignment: Assignment, reason: str = "") -> bool:
     return bool(skipped)
 
 
+def restore_skips(*, rows: Iterable[Assignment]) -> None:
+    """What an export says was skipped: it does not come to the same people again."""
+    Assignment.objects.bulk_create(rows, ignore_conflicts=True)
+
+
 @transaction.atomic
 def release(*, assignment: Assignment, expired_by: datetime | None = None) -> bool:
     """Give a lease's place back to the queue; with `expired_by`, only if the lease had run out by then."""
@@ -287,20 +298,20 @@ def return_expired(now: datetime) -> int:
 # --- What the router decides -----------------------------------------------------------------------------------
 
 
-def open_to_people(*, item_ids: Sequence[int], decision: str) -> int:
+def open_to_people(*, item_ids: Sequence[int], decision: str, people: int | None = None) -> int:
     """Do what the router decided for these items: who labels them, and how many people; returns how many changed.
 
-    `decision` is Item.HUMAN, JUDGE or BOTH, or UNROUTED: the item waits for the router again.
-    Leases and annotations that are there keep their places.
+    `decision` is Item.HUMAN, JUDGE or BOTH, or UNROUTED: the item waits for the router again. `people` is how many
+    are wanted, where the project's overlap is not. Leases and annotations that are there keep their places.
     """
     changed = 0
     for batch in slots.batches(item_ids):
-        changed += open_batch(batch, decision)
+        changed += open_batch(batch, decision, people)
     return changed
 
 
 @transaction.atomic
-def open_batch(batch: Sequence[int], decision: str) -> int:
+def open_batch(batch: Sequence[int], decision: str, people: int | None = None) -> int:
     slots.lock(batch)
     counts: dict[int, Counter[str]] = defaultdict(Counter)
     rerouted = Item.objects.filter(pk__in=batch).exclude(route=decision)
@@ -311,8 +322,8 @@ def open_batch(batch: Sequence[int], decision: str) -> int:
             counts[project_id][tallies.ROUTED[route]] -= 1
     changed = rerouted.count()
     wanted = Subquery(Project.objects.filter(pk=OuterRef("project")).values("overlap"))
-    people = wanted if decision in PEOPLE else Value(0)
-    Item.objects.filter(pk__in=batch).update(route=decision, overlap=people)
+    overlap = Value(0) if decision not in PEOPLE else wanted if people is None else Value(people)
+    Item.objects.filter(pk__in=batch).update(route=decision, overlap=overlap)
     slots.settle(batch)
     # An item that a judge labelled is open again once people are asked too.
     for project_id, (_items, difference) in aggregation.relabel(batch).items():

@@ -18,7 +18,7 @@ from django.utils import timezone
 from annotate import aggregation, changes, compiled, queries, rubrics, slots, tallies
 from annotate.models import Annotation, Assignment, Change, Item, Project, Question, Rater
 from annotate.quality import gold
-from annotate.questions import asked_now, can_ask, check_answers, reads_texts, text_of
+from annotate.questions import AnswerError, asked_now, can_ask, check_answers, reads_texts, text_of
 
 IN_FORCE, WITHDRAWN = "in force", "withdrawn"  # what a file says of a verdict
 VERDICT = "verdict"  # in the place of a presented order: a reviewer sees all answers, in stored order
@@ -152,49 +152,101 @@ def settle_labels(item: Item, made: Annotation, *, is_new: bool) -> None:
     tallies.add(project_id=item.project_id, counts=counts)
 
 
+@dataclass(frozen=True)
+class Judgment:
+    """What a judge said about one item in one presented order, in stored order."""
+
+    item_id: int
+    rater: Rater
+    order: Sequence[int]
+    answers: Mapping[str, Any]
+    reason: str = ""
+    reference: str = ""
+    confidence: float | None = None
+    seconds: float | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def chain(self) -> tuple[int, int, str]:
+        return self.item_id, self.rater.pk, key_of(self.order)
+
+
+def record_judgment(*, item: Item, **said: Any) -> Annotation | None:
+    """Keep one judge's verdict (the fields of Judgment); None if the same is there already. Raises AnswerError."""
+    (kept,) = record_judgments(rows=[Judgment(item_id=item.pk, **said)])
+    if isinstance(kept, AnswerError):
+        raise kept
+    return kept
+
+
 @transaction.atomic
-def record_judgment(
-    *,
-    item: Item,
-    rater: Rater,
-    order: Sequence[int],
-    answers: Mapping[str, Any],
-    reason: str = "",
-    reference: str = "",
-    confidence: float | None = None,
-    seconds: float | None = None,
-    metadata: Mapping[str, Any] | None = None,
-) -> Annotation | None:
-    """Keep a judge's verdict in one presented order; None if the same verdict is there already.
+def record_judgments(*, rows: Sequence[Judgment]) -> list[Annotation | AnswerError | None]:
+    """Keep judges' verdicts; for each the annotation, None if the same is there already, or why it does not fit.
 
     A judge may leave questions out, but what it answers must fit. It answers all at once, so what it says to a
-    question that its other answers make pointless is left out. Raises questions.AnswerError.
+    question that its other answers make pointless is left out. No two rows are of one item, rater and order.
     """
-    locked = locked_item(item.pk)
-    asked = [question for question in locked.project.questions.all() if question.name in answers]
-    wanted = {name: answers[name] for name in asked_now(asked, answers)}
-    checked = check_answers(asked, wanted, len(order), texts_of(locked, asked))
-    previous = current(item.pk, rater.pk, order)
+    slots.lock([row.item_id for row in rows])
+    found = Item.objects.select_related("project").only(*ITEM_AND_PROJECT)
+    items = {item.pk: item for item in found.filter(pk__in={row.item_id for row in rows})}
+    there = newest_revisions(rows)
+    kept = [judged(row, items[row.item_id], there.get(row.chain)) for row in rows]
+    made = [one for one in kept if isinstance(one, Annotation)]
+    Annotation.objects.bulk_create(made, batch_size=200)
+    by_project: dict[int, list[Annotation]] = {}
+    for one in made:
+        by_project.setdefault(items[one.item_id].project_id, []).append(one)
+    for project_id, annotations in by_project.items():
+        changes.all_submitted(annotations, project_id)
+        counts = Counter({tallies.ANNOTATIONS[Rater.JUDGE]: sum(one.replaces_id is None for one in annotations)})
+        touched = {one.item_id: items[one.item_id] for one in annotations}
+        _items, difference = aggregation.relabel_batch(project_id, [touched[pk] for pk in sorted(touched)])
+        counts.update(difference)
+        tallies.add(project_id=project_id, counts=counts)
+    return kept
+
+
+ITEM_AND_PROJECT = [
+    *aggregation.ITEM_FIELDS,
+    *(f"project__{name}" for name in ("guideline_version", "rubric_version", "created_at")),
+]
+
+
+def newest_revisions(rows: Sequence[Judgment]) -> dict[tuple[int, int, str], Annotation]:
+    """Chain → its newest annotation, of those that the rows would continue."""
+    of_these = Annotation.objects.filter(
+        item_id__in={row.item_id for row in rows}, rater_id__in={row.rater.pk for row in rows}
+    )
+    needed = of_these.only("item_id", "rater_id", "order_key", "revision", "answers").order_by("revision")
+    return {(one.item_id, one.rater_id, one.order_key): one for one in needed}
+
+
+def judged(row: Judgment, item: Item, previous: Annotation | None) -> Annotation | AnswerError | None:
+    """The annotation that a judgment makes, not yet kept."""
+    asked = [question for question in rubrics.questions_of(item.project) if question.name in row.answers]
+    wanted = {name: row.answers[name] for name in asked_now(asked, row.answers)}
+    try:
+        checked = check_answers(asked, wanted, len(row.order), texts_of(item, asked))
+    except AnswerError as error:
+        return error
     if previous is not None and previous.answers == checked:
         return None
-    made = Annotation.objects.create(
-        item=locked,
-        rater=rater,
-        order=list(order),
-        order_key=key_of(order),
+    return Annotation(
+        item=item,
+        rater=row.rater,
+        order=list(row.order),
+        order_key=key_of(row.order),
         answers=checked,
-        reason=reason,
-        reference=reference,
-        confidence=confidence,
-        seconds=seconds,
-        guideline_version=locked.project.guideline_version,
-        rubric_version=locked.project.rubric_version,
+        reason=row.reason,
+        reference=row.reference,
+        confidence=row.confidence,
+        seconds=row.seconds,
+        guideline_version=item.project.guideline_version,
+        rubric_version=item.project.rubric_version,
         revision=previous.revision + 1 if previous else 0,
         replaces=previous,
-        metadata=dict(metadata or {}),
+        metadata=dict(row.metadata),
     )
-    settle_labels(locked, made, is_new=previous is None)
-    return made
 
 
 @transaction.atomic

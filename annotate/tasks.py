@@ -5,7 +5,7 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
-from annotate import measuring, queue, skills
+from annotate import attachments, measuring, queue, skills
 from annotate.importing import jobs
 from annotate.managing import bulk, workload
 from annotate.models import Project
@@ -88,6 +88,12 @@ def wake_exclusions() -> None:
     """Go on with exclusions whose message or worker was lost."""
     for exclusion_id in exclusion.unfinished():
         exclusion.work(exclusion_id)
+
+
+@shared_task
+def sweep_pictures() -> int:
+    """Delete the files of pictures that no project has any more; returns how many."""
+    return attachments.sweep()
 
 
 @shared_task

@@ -10,11 +10,13 @@ import re
 import sys
 import threading
 import time
+from typing import Any
 
 import httpx
 
 FORM = re.compile(r'<form id="answer" method="post" action="([^"]+)"')
 KEY = re.compile(r'name="key" value="(\w+)"')
+WAITS = (0.0, 0.2, 1.0, 3.0)  # seconds before something is sent again
 ASSIGNMENT = re.compile(r'data-assignment="(\d+)"')
 
 
@@ -27,16 +29,30 @@ class Annotator:
         self.sent: list[str] = []  # the keys of the answers that the server said it has
         self.latencies: list[float] = []
         self.failures: list[str] = []
+        self.resent = 0
+
+    def request(self, method: str, address: str, **options: Any) -> httpx.Response:
+        """As the page does: what was cut off, or met a server in trouble, is sent again as it was."""
+        for wait in WAITS:
+            try:
+                came = self.client.request(method, address, **options)
+                if came.status_code < 500:
+                    return came
+            except httpx.TransportError:
+                pass
+            self.resent += 1
+            time.sleep(wait)
+        return self.client.request(method, address, **options)
 
     def open(self) -> str | None:
-        page = self.client.get(self.home).text
+        page = self.request("GET", self.home).text
         return page if FORM.search(page) else None
 
     def headers(self) -> dict[str, str]:
         return {"HX-Request": "true", "X-CSRFToken": self.client.cookies["csrftoken"], "Accept-Encoding": "gzip"}
 
     def fetch_ahead(self, on: str) -> str | None:
-        came = self.client.get(f"{self.home}ahead/", params={"on": on}, headers=self.headers())
+        came = self.request("GET", f"{self.home}ahead/", params={"on": on}, headers=self.headers())
         return came.text if came.headers.get("X-Ahead") else None
 
     def submit(self, page: str, ahead: str | None) -> str | None:
@@ -47,7 +63,7 @@ class Annotator:
             "ahead": ASSIGNMENT.search(ahead).group(1) if ahead else "",
         }  # fmt: skip
         began = time.perf_counter()
-        came = self.client.post(FORM.search(page).group(1), data=fields, headers=self.headers())
+        came = self.request("POST", FORM.search(page).group(1), data=fields, headers=self.headers())
         self.latencies.append(time.perf_counter() - began)
         if came.status_code != 200:
             self.failures.append(f"{came.status_code} {came.text[:200]}")
@@ -82,6 +98,7 @@ def main() -> None:
                 "seconds": time.time() - began,
                 "keys": [key for person in people for key in person.sent],
                 "latencies": [value for person in people for value in person.latencies],
+                "resent": sum(person.resent for person in people),
                 "failures": [failure for person in people for failure in person.failures],
             }
         )

@@ -21,16 +21,20 @@ TICKS = os.sysconf("SC_CLK_TCK")
 LOG_LINE = "%(m)s %(s)s %(D)s %(U)s"  # method, status, microseconds, path
 
 
-def prepare(name: str) -> None:
-    """Point this process and its children at an empty database `name` on DATABASE_URL's server; exits without one."""
+def prepare(name: str, *, keep: bool = False) -> None:
+    """Point this process and its children at an empty database `name` on DATABASE_URL's server; exits without one.
+
+    With `keep`, at the one that an earlier run left, as it is.
+    """
     given = urlsplit(os.environ.get("DATABASE_URL", ""))
     if not given.scheme.startswith("postgres"):
         sys.exit("This benchmark needs PostgreSQL: set DATABASE_URL to postgres://user@host:5432/any-database.")
     import psycopg
 
     with psycopg.connect(urlunsplit(given._replace(scheme="postgresql")), autocommit=True) as server:
-        server.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        server.execute(f'CREATE DATABASE "{name}"')
+        if not keep:
+            server.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+            server.execute(f'CREATE DATABASE "{name}"')
     os.environ.update(
         DATABASE_URL=urlunsplit(given._replace(path=f"/{name}")),
         DJANGO_SETTINGS_MODULE="config.settings",
@@ -102,7 +106,7 @@ def serving(workers: int, threads: int) -> Iterator[Server]:
     log.write_text("")
     command = [
         sys.executable, "-m", "gunicorn", "config.wsgi", "--bind", f"127.0.0.1:{port}", "--workers", str(workers),
-        "--threads", str(threads), "--access-logfile", str(log), "--access-logformat", LOG_LINE,
+        "--threads", str(threads), "--keep-alive", "65", "--access-logfile", str(log), "--access-logformat", LOG_LINE,
         "--log-level", "warning",
     ]  # fmt: skip
     process = subprocess.Popen(command, cwd=ROOT)
@@ -133,7 +137,8 @@ def annotators(project, count: int) -> list[str]:
     from annotate.models import Membership, User
 
     cookies = []
-    for number in range(count):
+    there = User.objects.count()
+    for number in range(there, there + count):
         user = User(username=f"annotator-{number}", email=f"annotator-{number}@example.org")
         user.set_unusable_password()
         user.save()

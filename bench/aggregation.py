@@ -9,6 +9,7 @@ method, and compared with the majority of all three and with the one left out.
 """
 
 import argparse
+import itertools
 import json
 import os
 import resource
@@ -235,6 +236,38 @@ def siblings(path: Path) -> list[dict[str, Any]]:
     return table
 
 
+def tossers(repeats: int = 5) -> list[dict[str, Any]]:
+    """Three people who answer from the responses and one who tosses a coin: who notices, and over which pairs?"""
+    table = []
+    for name, sharing in (("pairs of their own", 1), ("15 pairs of 6 responses", 15)):
+        attentive, accurate = np.empty((repeats, 4)), np.empty((repeats, 4))
+        for seed in range(repeats):
+            data, votes = crowd_with_a_tosser(np.random.default_rng(seed), pairs=600, sharing=sharing)
+            attentive[seed] = noisy_bradley_terry(data).attentive
+            accurate[seed] = (votes.of_raters(dawid_skene(votes).posterior[votes.item, votes.option])
+                              / votes.of_raters(np.ones(len(votes.item))))  # fmt: skip
+        table.append({"pairs": name, "attentive": attentive.mean(0), "accuracy": accurate.mean(0)})
+    return table
+
+
+def crowd_with_a_tosser(draw: np.random.Generator, pairs: int, sharing: int) -> tuple[Comparisons, Votes]:
+    """Three votes on each pair, in drawn order; strengths are normal with a deviation of 1.5 log odds."""
+    sides = np.array([(2 * n, 2 * n + 1) for n in range(pairs)])
+    if sharing > 1:
+        among = np.array(list(itertools.combinations(range(6), 2)))
+        sides = np.array([6 * (n // sharing) + among[n % sharing] for n in range(pairs)])
+    strength = draw.normal(0, 1.5, sides.max() + 1)
+    raters = np.array([draw.choice(4, 3, replace=False) for _ in range(pairs)]).ravel()
+    item = np.repeat(np.arange(pairs), 3)
+    shown = np.where(draw.random(len(item)) < 0.5, 0, 1)
+    first, second = sides[item, shown], sides[item, 1 - shown]
+    sure = 1 / (1 + np.exp(strength[second] - strength[first]))
+    won = draw.random(len(item)) < np.where(raters == 3, 0.5, sure)
+    option = np.where(won, shown, 1 - shown)
+    data = Comparisons(first, second, raters, won.astype(float), len(strength), 4)
+    return data, votes_of(np.column_stack([item, raters, option]), 2)
+
+
 def node_of(row: Mapping[str, Any], side: int) -> tuple[str, ...]:
     return row["instruction"], row["input"] or "", str(row[f"response{side}"]).strip()
 
@@ -267,6 +300,8 @@ def show(report: Mapping[str, Any]) -> None:
             f"{row['inputs']:26} noisy Bradley–Terry {row['right']:.3f}, votes alone {row['votes_alone']:.3f}  "
             f"{row['published']:.3f}"
         )
+    for row in report["tossers"]:
+        print(f"{row['pairs']:26} attentive {np.round(row['attentive'], 2)}, accuracy {np.round(row['accuracy'], 2)}")
 
 
 def main() -> int:
@@ -282,7 +317,8 @@ def main() -> int:
         report["labels"] = labels_in_database(options.items)
     report["people"] = real_people(pandalm) if pandalm.exists() else []
     report["siblings"] = siblings(pandalm) if pandalm.exists() else []
-    print(json.dumps(report, default=float)) if options.json else show(report)
+    report["tossers"] = tossers()
+    print(json.dumps(report, default=lambda value: np.asarray(value).tolist())) if options.json else show(report)
     return 0
 
 

@@ -2,6 +2,7 @@
 
     DATABASE_URL=postgres://root@127.0.0.1:5432/postgres python -m bench.crowd                # 12 people, 10 seconds
     … python -m bench.crowd --people 200 --seconds 600 --pause 4 --items 20000
+    … python -m bench.crowd --people 40 --seconds 60 --pause 0.1 --items 300 --kill 2      # a race under fire
 
 Each annotator behaves as the page does: one item on the screen, one fetched ahead, a submit that carries the key of
 its page. Every item wants two people. Ends with 1 if any of the checks fails.
@@ -9,14 +10,22 @@ its page. Every item wants two people. Ends with 1 if any of the checks fails.
 
 import argparse
 import json
+import os
+import random
+import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from bench import _stack as stack
 
 DATABASE = "plumbline_bench_crowd"
 OVERLAP = 2
+SERVER_ERRORS = "answers of the server with 5xx"
 
 
 def main() -> int:
@@ -24,14 +33,17 @@ def main() -> int:
     stack.prepare(DATABASE)
     project = fill(options.items)
     cookies = stack.annotators(project, options.people)
-    with stack.serving(options.workers, options.threads) as server:
+    with stack.serving(options.workers, options.threads) as server, trouble(server, options.kill):
         ran = drive(server.address, project.slug, options, cookies)
         requests = server.requests()
     found = checks(project, ran, requests)
+    if options.kill:
+        del found[SERVER_ERRORS]  # whose connection is killed is told so; what counts is what is left behind
     facts = {
         "people": options.people,
         "submitted": len(ran["keys"]),
         "requests": len(requests),
+        "resent": ran["resent"],
         "refused": ran["failures"][:3],
     }
     print(json.dumps({**facts, "checks": found}, indent=2) if options.json else report(facts, found))
@@ -44,6 +56,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--pause", type=float, default=0.3, help="mean seconds between two answers of one person")
     parser.add_argument("--items", type=int, default=500)
+    parser.add_argument("--kill", type=float, default=0, help="every so many seconds a worker and all connections")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--threads", type=int, default=8)
     parser.add_argument("--json", action="store_true")
@@ -63,6 +76,34 @@ def fill(items: int) -> Any:
     return project
 
 
+@contextmanager
+def trouble(server: stack.Server, every: float) -> Iterator[None]:
+    """Kill one of the server's workers (SIGKILL) and all its connections to the database every so many seconds."""
+    over = threading.Event()
+
+    def kill() -> None:
+        import psycopg
+
+        address = urlunsplit(urlsplit(os.environ["DATABASE_URL"])._replace(scheme="postgresql"))
+        with psycopg.connect(address, autocommit=True) as database:
+            while not over.wait(every):
+                os.kill(random.choice(stack.children(server.pid)), signal.SIGKILL)
+                database.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+
+    killer = threading.Thread(target=kill)
+    if every:
+        killer.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if every:
+            killer.join()
+
+
 def drive(address: str, slug: str, options: argparse.Namespace, cookies: list[str]) -> dict[str, Any]:
     """All annotators, fifty to a process."""
     from django.db import connection
@@ -74,7 +115,8 @@ def drive(address: str, slug: str, options: argparse.Namespace, cookies: list[st
         for start in range(0, len(cookies), 50)
     ]
     ran = [json.loads(crowd.communicate()[0]) for crowd in crowds]
-    return {name: [one for part in ran for one in part[name]] for name in ("keys", "failures")}
+    every = {name: [one for part in ran for one in part[name]] for name in ("keys", "failures")}
+    return {**every, "resent": sum(part["resent"] for part in ran)}
 
 
 def checks(project: Any, ran: dict[str, Any], requests: list[tuple[str, int, float, str]]) -> dict[str, int]:
@@ -93,12 +135,13 @@ def checks(project: Any, ran: dict[str, Any], requests: list[tuple[str, int, flo
         "people with two annotations of an item": Annotation.objects.filter(revision__gt=0).count(),
         "items whose open places were wrong": queue.recount(project=project),
         "kept counts that are off": abs(tallies.read(project.pk).get("annotations_human", 0) - len(kept)),
-        "answers of the server with 5xx": sum(status >= 500 for _, status, _, _ in requests),
+        SERVER_ERRORS: sum(status >= 500 for _, status, _, _ in requests),
     }
 
 
 def report(facts: dict[str, Any], found: dict[str, int]) -> str:
-    lines = [f"{facts['people']} people, {facts['submitted']:,} answers, {facts['requests']:,} requests"]
+    done = f"{facts['submitted']:,} answers, {facts['requests']:,} requests, {facts['resent']} sent again"
+    lines = [f"{facts['people']} people, {done}"]
     lines += [f"  {name}: {value}" for name, value in found.items()]
     return "\n".join([*lines, *map(str, facts["refused"])])
 

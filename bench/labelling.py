@@ -2,6 +2,7 @@
 
     DATABASE_URL=postgres://root@127.0.0.1:5432/postgres python -m bench.labelling            # 1,000 and 100,000 items
     … python -m bench.labelling --items 1000 1000000 --seconds 60 --json
+    … python -m bench.labelling --keep --threads 4             # once more on the database that the last run filled
 
 A database of its own is made, filled by bulk SQL (each item with two answers, three annotations by people before, a
 label, and room for eight more), and dropped when the next run begins. Eight clients in a process of their own submit
@@ -13,6 +14,7 @@ worker excluded.
 import argparse
 import json
 import re
+import secrets
 import statistics
 import subprocess
 import sys
@@ -79,11 +81,11 @@ SAY = (
 
 def main() -> int:
     options = parse()
-    if len(options.items) > 1:
+    if len(options.items) > 1 and not options.keep:
         results = [row for items in options.items for row in apart(items)]
     else:
-        stack.prepare(DATABASE)
-        results = [measure(options.items[0], options)]
+        stack.prepare(DATABASE, keep=options.keep)
+        results = [measure(options.items[-1], options)]
     print(json.dumps(results, indent=2) if options.json else table(results))
     return 0
 
@@ -96,11 +98,12 @@ def apart(items: int) -> list[dict[str, Any]]:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--items", type=int, nargs="+", default=[1000, 100_000])
+    parser.add_argument("--items", type=int, nargs="+", default=[1000, 100_000], help="databases to fill, by size")
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--keep", action="store_true", help="measure on the database that the run before filled")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 
@@ -149,7 +152,11 @@ def fill(items: int) -> Any:
 def measure(items: int, options: argparse.Namespace) -> dict[str, Any]:
     from django.db import connection
 
-    project = fill(items)
+    from annotate import tallies
+    from annotate.models import Project
+
+    project = Project.objects.get() if options.keep else fill(items)
+    items = tallies.read(project.pk)[tallies.ITEMS]
     cookies = stack.annotators(project, options.clients + 2)
     page = page_facts(project, cookies[-1])
     connection.close()
@@ -192,7 +199,8 @@ def page_facts(project: Any, cookie: str) -> dict[str, Any]:
     from annotate import queue, rubrics
     from annotate.models import Assignment, User
 
-    queue.rater_for(user=User.objects.order_by("-pk")[0], project=project)  # made once, at somebody's first visit
+    user = User.objects.order_by("-pk")[0]
+    queue.rater_for(user=user, project=project)  # made once, at somebody's first visit
     rubrics.questions_of(project)  # read once by each process
     client = Client(headers={"host": "127.0.0.1"})
     client.cookies["sessionid"] = cookie
@@ -200,9 +208,9 @@ def page_facts(project: Any, cookie: str) -> dict[str, Any]:
     client.get(reverse("home"))
     with CaptureQueriesContext(connection) as page:
         client.get(home)
-    leased = Assignment.objects.get(state=Assignment.LEASED)
+    leased = Assignment.objects.get(state=Assignment.LEASED, rater__user=user)
     ahead = client.get(reverse("label_ahead", args=[project.slug]), {"on": leased.pk}, headers={"HX-Request": "true"})
-    fields = {"answer-preference": "2", "key": "bench-page", "ahead": ahead["X-Ahead"]}
+    fields = {"answer-preference": "2", "key": secrets.token_hex(16), "ahead": ahead["X-Ahead"]}
     with CaptureQueriesContext(connection) as submit:
         url = reverse("label_submit", args=[project.slug, leased.pk])
         assert client.post(url, fields, headers={"HX-Request": "true"}).status_code == 200
@@ -229,7 +237,7 @@ def over_the_wire(address: str, slug: str, cookie: str) -> float:
             file = client.get(path)
             total += file.num_bytes_downloaded
             folder = path.rpartition("/")[0]
-            todo += [f"{folder}/{name}" for name in re.findall(r'from "\./([^"]+)"', file.text)]
+            todo += [f"{folder}/{name}" for name in re.findall(r'from ?"\./([^"]+)"', file.text)]
     return total / 1000
 
 

@@ -40,6 +40,7 @@ class Environment:
     site_url: str
     time_zone: str
     log_level: str
+    judge_search: str
 
 
 def flag(name: str, default: bool = False) -> bool:
@@ -113,4 +114,5 @@ def read() -> Environment:
         site_url=os.environ.get("SITE_URL", "http://localhost:8000").rstrip("/"),
         time_zone=os.environ.get("TIME_ZONE", "UTC"),
         log_level=os.environ.get("LOG_LEVEL", "INFO").upper(),
+        judge_search=os.environ.get("JUDGE_SEARCH", ""),
     )

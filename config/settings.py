@@ -22,6 +22,7 @@ ALLOWED_HOSTS = ENV.allowed_hosts
 CSRF_TRUSTED_ORIGINS = ENV.trusted_origins
 VAR = ENV.var
 ARTIFACTS_URL = ENV.artifacts_url
+JUDGE_SEARCH = ENV.judge_search  # the dotted path of a function text → text, for judges
 DEMO_MODEL = ENV.demo_model
 DEMO = ENV.dev
 SITE_URL = ENV.site_url
@@ -225,6 +226,8 @@ CELERY_BEAT_SCHEDULE = {
     "fit raters": {"task": "annotate.tasks.fit_raters", "schedule": 30.0, "options": {"expires": 29}},
     "look at raters": {"task": "annotate.tasks.look_at_raters", "schedule": 300.0},
     "go on with exclusions": {"task": "annotate.tasks.wake_exclusions", "schedule": 60.0},
+    "measure judges": {"task": "pipeline.tasks.measure_judges", "schedule": 60.0, "options": {"expires": 59}},
+    "sweep pictures": {"task": "annotate.tasks.sweep_pictures", "schedule": 86400.0},
     "recount slots": {"task": "annotate.tasks.recount_slots", "schedule": 3600.0},
 }
 

@@ -4,10 +4,22 @@ import os
 from pathlib import Path
 
 import pytest
-from django.test import Client
+from django.conf import settings as django_settings
+from django.test import Client, TransactionTestCase
 
 from annotate.models import Membership, Project, User
-from tests import factories
+from tests import emptying, factories
+
+TransactionTestCase._fixture_teardown = emptying.empty_tables
+# Django's own way for tests: how slow a hash must be is not ours to prove, and each costs a quarter of a second.
+django_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+def pytest_collection_modifyitems(items):
+    """What asks for no database is proved by one run for all of them."""
+    for item in items:
+        if not item.get_closest_marker("django_db") and not {"db", "transactional_db"} & set(item.fixturenames):
+            item.add_marker(pytest.mark.database_free)
 
 
 @pytest.fixture

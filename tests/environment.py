@@ -15,8 +15,10 @@ if worker:  # each has a database of its own, so it needs files and a queue of i
     if os.environ.get("CELERY_BROKER_URL", "").startswith("redis"):
         server = os.environ["CELERY_BROKER_URL"].rpartition("/")[0]
         os.environ["CELERY_BROKER_URL"] = f"{server}/{10 + int(worker.removeprefix('gw')) % 6}"
+os.environ.setdefault("PGOPTIONS", "-c synchronous_commit=off")  # no test pulls the plug
 os.environ.setdefault("LOG_LEVEL", "WARNING")
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # pytest-playwright runs a loop in the main thread
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests share few cores, and tiny tensors gain nothing from threads
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

@@ -16,6 +16,8 @@ FIELDS = frozenset(
     }
 )  # fmt: skip
 KINDS = ("human", "judge")
+Earlier = Mapping[int, Mapping[str, Asked]]  # version of the rubric → its questions by name
+NO_EARLIER: Earlier = {}
 RATER_NAME = 200  # characters, as the table has them
 
 
@@ -45,8 +47,13 @@ class CheckedAnnotation:
         return self.kind, self.rater, self.order, bool(self.verdict), self.revision
 
 
-def check_annotations(value: Any, asked: Mapping[str, Asked], subject: Subject) -> tuple[CheckedAnnotation, ...]:
-    """All annotations of a row; `subject` is its responses. Raises ItemError."""
+def check_annotations(
+    value: Any, asked: Mapping[str, Asked], subject: Subject, earlier: Earlier = NO_EARLIER
+) -> tuple[CheckedAnnotation, ...]:
+    """All annotations of a row; `subject` is its responses. Raises ItemError.
+
+    An annotation that names an earlier rubric of `earlier` must fit the questions of that one.
+    """
     if value is None:
         return ()
     if not isinstance(value, list):
@@ -55,7 +62,9 @@ def check_annotations(value: Any, asked: Mapping[str, Asked], subject: Subject) 
     places: dict[tuple[str, str, tuple[int, ...], bool, int], None] = {}
     checked = []
     for row in value:
-        annotation = check_annotation(row, asked, subject, revisions)
+        version = row.get("rubric_version") if isinstance(row, dict) else None
+        then = earlier.get(version, asked) if isinstance(version, int) else asked
+        annotation = check_annotation(row, then, subject, revisions)
         if annotation.place in places:
             raise ItemError(f"{annotation.rater} answers twice in one order: keep one, or say which one it replaces.")
         places[annotation.place] = None

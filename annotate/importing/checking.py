@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from annotate.importing.annotations import NO_EARLIER, Earlier
 from annotate.importing.errors import ItemError, RowError
 from annotate.importing.native import CheckedItem, NativeItem, check
 from annotate.importing.pictures import Pictures
@@ -96,14 +97,17 @@ def check_file(*, plan: Plan, project: Project, report: Report, pictures: Pictur
 
 
 def checked(
-    found: tuple[int, NativeItem] | RowError, asked: Asked, known_pools: Collection[str]
+    found: tuple[int, NativeItem] | RowError,
+    asked: Asked,
+    known_pools: Collection[str],
+    earlier: Earlier = NO_EARLIER,
 ) -> tuple[int, CheckedItem]:
     """A row's item, checked against the project's questions and the names of its pools. Raises RowError."""
     if isinstance(found, RowError):
         raise found
     row, item = found
     try:
-        made = check(item, asked)
+        made = check(item, asked, earlier)
     except ItemError as error:
         raise RowError(row, str(error)) from None
     if made.meant_for is not None and made.meant_for.pool and made.meant_for.pool not in known_pools:

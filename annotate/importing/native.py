@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from annotate.importing.annotations import CheckedAnnotation, check_annotations
+from annotate.importing.annotations import NO_EARLIER, CheckedAnnotation, Earlier, check_annotations
 from annotate.importing.content import FIELDS as FIELDS_OF_ROLE
 from annotate.importing.content import plain_text, said_in
 from annotate.importing.errors import ItemError
@@ -94,7 +94,7 @@ class CheckedItem:
         return sum(len(turn["content"]) for turn in turns)
 
 
-def check(row: NativeItem, asked: Mapping[str, Asked]) -> CheckedItem:
+def check(row: NativeItem, asked: Mapping[str, Asked], earlier: Earlier = NO_EARLIER) -> CheckedItem:
     """The item of a row, whole and in one form; `asked` is the project's questions by name. Raises ItemError."""
     if not isinstance(row, Mapping):
         raise ItemError("the row is not a JSON object: write one {…} a line.")
@@ -109,7 +109,7 @@ def check(row: NativeItem, asked: Mapping[str, Asked]) -> CheckedItem:
         responses=responses,
         tags=tags_of(row.get("tags")),
         metadata=object_of(row.get("metadata"), "metadata"),
-        annotations=check_annotations(row.get("annotations"), asked, subject),
+        annotations=check_annotations(row.get("annotations"), asked, subject, earlier),
         prompt_hash=prompt_hash(prompt),
         content_hash=content_hash(prompt, responses),
         meant_for=for_of(row.get("for")),

@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from annotate import pools, queue, submitting, tallies
-from annotate.importing.annotations import CheckedAnnotation
+from annotate.importing.annotations import NO_EARLIER, CheckedAnnotation, Earlier
 from annotate.importing.checking import asked_in, checked, pool_names, taken
 from annotate.importing.errors import RowError
 from annotate.importing.native import CheckedItem, For, NativeItem
@@ -99,14 +99,18 @@ def take_in_rows(
     source: Import | None = None,
     is_sample: bool = False,
     written: Written = lambda rows: None,
+    earlier: Earlier = NO_EARLIER,
 ) -> TakenIn:
-    """As `take_in`, for rows that know their numbers; `written` is told the count after each batch."""
+    """As `take_in`, for rows that know their numbers; `written` is told the count after each batch.
+
+    `earlier` has the questions of earlier rubrics, where the rows' versions are those of this project.
+    """
     wait_for_other_imports(project)
     intake, total, count, asked = Intake(project, source, is_sample), TakenIn(), 0, asked_in(project)
     known_pools = pool_names(project)
     written(0)
     with tallies.held_back():
-        for batch in batches(checked(row, asked, known_pools) for row in rows):
+        for batch in batches(checked(row, asked, known_pools, earlier) for row in rows):
             total = total.plus(write_batch(intake, batch))
             count += len(batch)
             written(count)

@@ -8,14 +8,15 @@ from typing import Any
 
 from django.db import transaction
 
-from annotate import attachments, projects
+from annotate import attachments, members, pools, projects
 from annotate.attachments import Incoming
-from annotate.exporting import PICTURES, SETTINGS
+from annotate.exporting import BESIDE, MEMBER, PICTURES, SETTINGS
 from annotate.imaging import ImageError, as_kept
+from annotate.importing import beside
 from annotate.importing.errors import RowError
 from annotate.importing.native import NativeItem
 from annotate.importing.taking_in import TakenIn, take_in_rows
-from annotate.models import Project, User
+from annotate.models import Project, Question, User, Version
 from annotate.quality import exclusion
 
 
@@ -45,7 +46,23 @@ def import_project(*, folder: Path, by: User | None, name: str = "", slug: str =
     )
     attachments.keep(rows=attachments.with_files(project=project, incoming=pictures_in(folder)))
     exclusion.restore(project=project, by=by, left_out=body.get("left_out", []))
-    return project, take_in_rows(project=project, rows=rows_in(folder / "items.jsonl"))
+    members.restore(project=project, rows=listed(body, "members", {"name", *MEMBER}))
+    for pool in listed(body, "pools", {"name", "people", "skills"}):
+        pools.save_pool(project=project, by=by, **pool)
+    rows = rows_in(folder / "items.jsonl")
+    taken = take_in_rows(project=project, rows=rows, earlier=earlier_questions(project))
+    if (folder / BESIDE).exists():
+        beside.take_in(project=project, rows=rows_in(folder / BESIDE), by=by)
+    return project, taken
+
+
+def earlier_questions(project: Project) -> dict[int, dict[str, Question]]:
+    """The questions of each earlier rubric by name: what was answered then must fit what was asked then."""
+    versions = project.versions.filter(kind=Version.RUBRIC).exclude(number=project.rubric_version)
+    return {
+        number: {spec["name"]: projects.question_from(spec, position) for position, spec in enumerate(asked)}
+        for number, asked in versions.values_list("number", "body")
+    }
 
 
 def read_body(path: Path) -> dict[str, Any]:
@@ -56,6 +73,14 @@ def read_body(path: Path) -> dict[str, Any]:
     if not isinstance(body, dict) or not {"name", "questions"} <= set(body):
         raise ExportError(f"{path} holds no project: it needs a name and questions.")
     return body
+
+
+def listed(body: dict[str, Any], name: str, fields: set[str]) -> list[dict[str, Any]]:
+    """A list of project.json whose entries have exactly these fields; empty where there is none."""
+    rows = body.get(name, [])
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and set(row) == fields for row in rows):
+        raise ExportError(f"“{name}” in project.json cannot be read: each needs {', '.join(sorted(fields))}.")
+    return rows
 
 
 def rows_in(path: Path) -> Iterator[tuple[int, NativeItem]]:

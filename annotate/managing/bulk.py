@@ -40,6 +40,7 @@ class Verb:
 
     `check` turns what was typed into a value, or raises BulkError. `read` gives the facet of items; `wanted` says
     what a facet becomes, given the value; `write` sets facets and returns the items where that was not possible.
+    `hold` locks what must be locked before items are, given the facets that will be written back.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Verb:
     write: Callable[[Project, Mapping[int, Any], User | None], set[int] | None]
     check: Callable[[str], Any] = lambda text: None
     say: Callable[[Any], str] = str
+    hold: Callable[[Sequence[Any]], None] | None = None
 
 
 def column(name: str) -> Callable[[Sequence[int]], dict[int, Any]]:
@@ -120,7 +122,7 @@ VERBS: dict[str, Verb] = {
         Verb("overlap", gettext_lazy("Set the people wanted to"), column("overlap"),
              lambda now, value: value if now else now, writing(curating.set_overlap), check_people),
         Verb("release", gettext_lazy("Give back leases"), curating.leases_of, lambda now, value: [],
-             writing(curating.give_back), say=leases_in_words),
+             writing(curating.give_back), say=leases_in_words, hold=curating.hold_raters),
     )
 }  # fmt: skip
 
@@ -295,6 +297,10 @@ def undo_batch(act: BulkAct) -> bool:
         keep(act, state=BulkAct.UNDONE, undone_at=timezone.now())
         return False
     ids = [change.item_id for change in batch]
+    if verb.hold:
+        # Several batches may share a transaction, up to AT_ONCE items: what they need is locked before any item is.
+        ahead = act.changes.filter(restored=None, item__gt=act.cursor).order_by("item")[:AT_ONCE]
+        verb.hold(list(ahead.values_list("before", flat=True)))
     slots.lock(ids)
     now = verb.read(ids)
     same = {change.item_id: change.before for change in batch if now.get(change.item_id) == change.after}

@@ -21,6 +21,15 @@ def save_view(
     return SavedView.objects.update_or_create(project=project, owner=owner, name=name, defaults=values)[0]
 
 
+def restore(*, rows: Iterable[SavedView]) -> None:
+    """The views of an export; of two that have the same name and owner here, both stay."""
+    for view in rows:
+        taken = set(SavedView.objects.filter(project=view.project, owner=view.owner).values_list("name", flat=True))
+        numbered = (f"{view.name[:74]} ({number})" for number in range(2, len(taken) + 3))
+        view.name = next(name for name in [view.name, *numbered] if name not in taken)
+        view.save(force_insert=True)
+
+
 def delete_view(*, view: SavedView) -> None:
     SavedView.objects.filter(pk=view.pk).delete()
 

@@ -111,7 +111,10 @@ def in_words(answers: dict[str, Any]) -> str:
 
 def discussed(item: Item) -> list[Event]:
     found = Comment.objects.filter(item=item).select_related("author").order_by("-pk")[:MOST]
-    return [Event(each.created_at, _("Commented"), who=str(each.author or ""), details=each.body) for each in found]
+    return [
+        Event(each.created_at, _("Commented"), who=str(each.author or each.written_by), details=each.body)
+        for each in found
+    ]
 
 
 def flagged(item: Item) -> list[Event]:

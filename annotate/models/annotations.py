@@ -46,8 +46,9 @@ class Assignment(models.Model):
     EXCLUDED = "excluded"  # the rater wrote one of the responses, so the item never comes to them
     STATES = [(state, state) for state in (LEASED, SUBMITTED, SKIPPED, EXPIRED, EXCLUDED)]
 
-    item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="assignments")
-    rater = models.ForeignKey(Rater, on_delete=models.CASCADE, related_name="assignments")
+    # Both have the indexes below: an index of their own would be written by every lease and read by none.
+    item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="assignments", db_index=False)
+    rater = models.ForeignKey(Rater, on_delete=models.CASCADE, related_name="assignments", db_index=False)
     state = models.CharField(max_length=10, choices=STATES, default=LEASED)
     order = models.JSONField(help_text="presented order: positions of the responses, left to right")
     leased_at = models.DateTimeField(default=timezone.now)
@@ -62,14 +63,16 @@ class Assignment(models.Model):
         indexes = [
             models.Index(fields=["expires_at"], name="assignment_live", condition=Q(state="leased")),
             models.Index(fields=["rater", "state", "-finished_at"], name="assignment_by_rater"),
+            # What a rater holds or has done of an item, for the head of the queue, without the row itself.
+            models.Index(fields=["item", "rater"], name="assignment_taken", condition=~Q(state="expired")),
         ]
 
 
 class Annotation(models.Model):
     """What a rater submitted. Immutable: an edit is a new row that names the one it replaces."""
 
-    item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="annotations")
-    rater = models.ForeignKey(Rater, on_delete=models.PROTECT, related_name="annotations")
+    item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="annotations", db_index=False)
+    rater = models.ForeignKey(Rater, on_delete=models.PROTECT, related_name="annotations", db_index=False)
     order = models.JSONField(help_text="presented order: positions of the responses, left to right")
     order_key = models.CharField(max_length=40, help_text='the order as text: "1-0"')
     answers = models.JSONField(help_text="question name → answer, in stored order")
@@ -84,7 +87,9 @@ class Annotation(models.Model):
     replaces = models.OneToOneField(
         "self", null=True, blank=True, on_delete=models.PROTECT, related_name="replaced_by"
     )
-    idempotency_key = models.CharField(max_length=64, null=True, blank=True, unique=True)
+    idempotency_key = models.CharField(
+        max_length=64, null=True, blank=True, help_text="made by the page: an answer that is sent twice counts once"
+    )
     metadata = models.JSONField(default=dict, blank=True)
     submitted_at = models.DateTimeField(default=timezone.now)
 
@@ -93,6 +98,12 @@ class Annotation(models.Model):
             models.UniqueConstraint(
                 fields=["item", "rater", "order_key", "revision"], name="annotation_unique_revision"
             ),
+            # A page's key is its own affair: whatever others send, it cannot stand in their way.
+            models.UniqueConstraint(
+                fields=["item", "rater", "idempotency_key"],
+                name="annotation_unique_key",
+                condition=Q(idempotency_key__isnull=False),
+            ),
         ]
         indexes = [models.Index(fields=["rater", "-submitted_at"], name="annotation_by_rater")]
 
@@ -100,8 +111,8 @@ class Annotation(models.Model):
 class Label(models.Model):
     """The aggregate over the current annotations of one item and question. Derived: it can be computed again."""
 
-    item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="labels")
-    question = models.ForeignKey(Question, on_delete=models.CASCADE, related_name="labels")
+    item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="labels", db_index=False)
+    question = models.ForeignKey(Question, on_delete=models.CASCADE, related_name="labels", db_index=False)
     value = models.JSONField(help_text="an option, a list of options, or what each response, step or span adds up to")
     probability = models.FloatField(null=True, help_text="that the value is right, as `method` says")
     distribution = models.JSONField(default=dict, help_text="option → probability")

@@ -28,7 +28,7 @@ class Flag(models.Model):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="flags")
     item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="flags")
     rater = models.ForeignKey(Rater, on_delete=models.CASCADE, related_name="flags")
-    kind = models.CharField(max_length=10, choices=KINDS)
+    kind = models.CharField(max_length=60, choices=KINDS, help_text="One of these, or the project's own words.")
     comment = models.CharField(max_length=1000, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     resolved_at = models.DateTimeField(null=True, blank=True)

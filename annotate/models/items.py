@@ -97,6 +97,7 @@ class Item(models.Model):
             ),
             models.Index(fields=["pool"], name="item_by_pool", condition=Q(pool__isnull=False)),
             models.Index(fields=["project", "route", "id"], name="item_by_route"),
+            models.Index(fields=["project", "id"], name="item_unrouted", condition=Q(route="", state="open")),
             models.Index(fields=["project", "-id"], name="item_newest"),
             models.Index(
                 fields=["project", "-review_value", "id"], name="item_review", condition=Q(review_value__gt=0)
@@ -148,7 +149,10 @@ class Attachment(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["project", "sha256"], name="attachment_unique_in_project")]
-        indexes = [models.Index(fields=["project", "original"], name="attachment_by_original")]
+        indexes = [
+            models.Index(fields=["project", "original"], name="attachment_by_original"),
+            models.Index(fields=["sha256"], name="attachment_by_hash"),  # has anybody this file?
+        ]
 
     def __str__(self) -> str:
         return self.sha256

@@ -128,6 +128,8 @@ class Project(models.Model):
         help_text="One a line, as in images.example.org. Imports fetch pictures that a file names by address from "
         "these hosts only; from none if blank.",
     )
+    skip_reasons = models.TextField(blank=True, default="", help_text="One a line; those at first if blank.")
+    flag_reasons = models.TextField(blank=True, default="", help_text="One a line; those at first if blank.")
     is_demo = models.BooleanField(default=False)
     created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(default=timezone.now)

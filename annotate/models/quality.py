@@ -74,6 +74,9 @@ class Comment(models.Model):
 
     item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="comments")
     author = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    written_by = models.CharField(
+        max_length=150, blank=True, help_text="The author's name in an export, where no account here is theirs."
+    )
     role = models.CharField(max_length=10, help_text="of the author, when they wrote it")
     parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.CASCADE, related_name="replies")
     body = models.TextField()

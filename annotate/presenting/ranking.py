@@ -13,6 +13,8 @@ from annotate.presenting.page import LETTERS
 from annotate.questions import AnswerError
 from annotate.questions.ranking import dense
 
+KEYS = {"10": "rank-10"}  # the others are the digits
+
 
 def control(question: Question, shown: Shown, form: Mapping[str, str]) -> dict[str, Any]:
     ranks = [str(rank) for rank in range(1, shown.places + 1)]
@@ -20,7 +22,11 @@ def control(question: Question, shown: Shown, form: Mapping[str, str]) -> dict[s
         {
             "name": field_name(question, place),
             "letter": LETTERS[place],
-            "ranks": [{"value": rank, "chosen": form.get(field_name(question, place)) == rank} for rank in ranks],
+            "pick": f"pick-{LETTERS[place].lower()}",
+            "ranks": [
+                {"value": rank, "key": KEYS.get(rank, rank), "chosen": form.get(field_name(question, place)) == rank}
+                for rank in ranks
+            ],
         }
         for place in range(shown.places)
     ]

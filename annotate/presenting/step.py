@@ -45,7 +45,10 @@ def answer(question: Question, shown: Shown, form: Mapping[str, str]) -> list[li
     for (place, number), mark in given:
         steps = marks[shown.order[place]]
         if number >= len(steps) or mark not in MARKS:
-            raise AnswerError(f"“{question.title}”: step {number + 1} cannot be called {mark!r}.")
+            raise AnswerError(
+                _("“%(title)s”: step %(number)s cannot be called %(mark)s.")
+                % {"title": question.title, "number": number + 1, "mark": repr(mark)}
+            )
         steps[number] = mark
     return marks if given else None
 

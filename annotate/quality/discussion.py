@@ -4,6 +4,7 @@ Those who labelled the item, its reviewers and its managers take part. Annotator
 those of models; reviewers see who wrote.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +31,7 @@ def thread(item: Item, reader: User, role: str) -> list[Shown]:
     numbers: dict[Any, int] = {}
     for comment in comments:
         if comment.role == Membership.ANNOTATOR:
-            numbers.setdefault(comment.author_id, len(numbers) + 1)
+            numbers.setdefault(comment.author_id or comment.written_by, len(numbers) + 1)
     children: dict[int | None, list[Comment]] = {}
     for comment in comments:
         children.setdefault(comment.parent_id, []).append(comment)
@@ -47,9 +48,9 @@ def author_of(comment: Comment, is_own: bool, role: str, numbers: dict[Any, int]
     if is_own:
         return _("You")
     if role != Membership.ANNOTATOR:
-        return f"{comment.author or '–'} ({comment.role})"
+        return f"{comment.author or comment.written_by or '–'} ({comment.role})"
     if comment.role == Membership.ANNOTATOR:
-        return _("Annotator %(number)d") % {"number": numbers[comment.author_id]}
+        return _("Annotator %(number)d") % {"number": numbers[comment.author_id or comment.written_by]}
     return _("Reviewer")
 
 
@@ -60,6 +61,13 @@ def add(*, item: Item, author: User, role: str, body: str, parent: Comment | Non
         return None
     above = parent.parent or parent if parent else None
     return Comment.objects.create(item=item, author=author, role=role, body=words, parent=above)
+
+
+def restore(*, rows: Iterable[Comment]) -> None:
+    """The comments of an export, each after the one that it answers."""
+    for comment in rows:
+        comment.parent_id = comment.parent.pk if comment.parent else None
+        comment.save(force_insert=True)
 
 
 def recent_of(user: User, project_id: int, most: int = 20) -> list[Comment]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
 
 from annotate.models import Gold, Project, Question
 
@@ -41,13 +42,13 @@ class RateForm(forms.Form):
 class GoldForm(forms.Form):
     """What a gold item is for, and how near an answer must be; the answers themselves come from their questions."""
 
-    use = forms.ChoiceField(choices=Gold.USES, label="What it is for")
+    use = forms.ChoiceField(choices=Gold.USES, label=_("What it is for"))
     explanation = forms.CharField(
         required=False,
         max_length=20_000,
         widget=forms.Textarea(attrs={"rows": 4}),
-        label="Why this is the answer",
-        help_text="Markdown. Said to those who miss a training or quiz item: kindly, and with the point to learn.",
+        label=_("Why this is the answer"),
+        help_text=_("Markdown. Said to those who miss a training or quiz item: kindly, and with the point to learn."),
     )
 
     def __init__(self, *args: Any, asked: list[Question], **kwargs: Any) -> None:
@@ -58,7 +59,7 @@ class GoldForm(forms.Form):
                 required=False,
                 min_value=0,
                 max_value=10,
-                label=f"How far off is still right: {question.title}",
+                label=_("How far off is still right: %(title)s") % {"title": question.title},
                 help_text=UNITS[question.kind],
             )
 

@@ -4,7 +4,7 @@ The sole writer of Return. The queue is one range over the index `item_review`, 
 keeps with the labels (`annotate.quality.doubt`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,6 +113,11 @@ def decide(
     )  # fmt: skip
     item.verdict = verdict
     return verdict
+
+
+def restore(*, rows: Iterable[Return]) -> None:
+    """What an export says was returned to its raters."""
+    Return.objects.bulk_create(rows)
 
 
 def differs(kinds: Mapping[str, str], verdict: Mapping[str, Any], answers: Mapping[str, Any]) -> bool:

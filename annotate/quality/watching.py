@@ -155,6 +155,11 @@ def keep(rater_id: int, newest: int, found: Sequence[trust.Signal], alike: tuple
 
 
 @transaction.atomic
+def restore(*, rows: Iterable[Suspicion]) -> None:
+    """The suspicions of an export, decided ones too."""
+    Suspicion.objects.bulk_create(rows)
+
+
 def decide(*, suspicion: Suspicion, by: User, state: str, note: str = "") -> None:
     """A person's decision. Pausing also pauses the member. Raises SuspicionError."""
     if state == Suspicion.DISMISSED and not note.strip():

@@ -72,7 +72,10 @@ def check_answers(
     known = {question.name: question for question in questions}
     for name in answers:
         if name not in known:
-            raise AnswerError(f"There is no question {name!r} here: the questions are {', '.join(known) or 'none'}.")
+            raise AnswerError(
+                _("There is no question %(name)s here: the questions are %(options)s.")
+                % {"name": repr(name), "options": ", ".join(known) or "–"}
+            )
     subject = Subject(responses, tuple(texts) if texts is not None else None)
     asked = asked_now(known.values(), answers)
     checked = {}
@@ -83,6 +86,8 @@ def check_answers(
                 raise AnswerError(_("“%(title)s” still needs an answer.") % {"title": question.title})
             continue
         if name not in asked:
-            raise AnswerError(f"“{question.title}” is not asked after these answers: leave its answer out.")
+            raise AnswerError(
+                _("“%(title)s” is not asked after these answers: leave its answer out.") % {"title": question.title}
+            )
         checked[name] = check_answer(question, answer, subject)
     return checked

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from django.utils.translation import gettext as _
+
 LETTERS = "abcdefghijklmnopqrstuvwxyz"  # of responses, in stored order
 
 
@@ -83,8 +85,11 @@ def words(config: Mapping[str, Any], key: str, most: int, longest: int) -> list[
     return found
 
 
-def per_response(question: Asked, answer: Any, subject: Subject, what: str) -> list[Any]:
+def per_response(question: Asked, answer: Any, subject: Subject) -> list[Any]:
     """The answer as a list with one entry for each response."""
     if not isinstance(answer, Sequence) or isinstance(answer, str) or len(answer) != subject.responses:
-        raise AnswerError(f"“{question.title}”: give one {what} for each of the {subject.responses} answers.")
+        raise AnswerError(
+            _("“%(title)s”: give one entry for each of the %(answers)s answers.")
+            % {"title": question.title, "answers": subject.responses}
+        )
     return list(answer)

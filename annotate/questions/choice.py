@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from annotate.questions.asking import AnswerError, Asked, Kind, QuestionError, Subject, check_names
 
 MOST = 40
@@ -43,9 +45,15 @@ def answer_of(question: Asked, answer: Any, _subject: Subject) -> list[str]:
     """The values of the chosen options, in the options' order."""
     offered = [option["value"] for option in question.config.get("options", [])]
     if not isinstance(answer, list | tuple) or not answer or any(value not in offered for value in answer):
-        raise AnswerError(f"“{question.title}”: give a list of values from {', '.join(offered)}.")
+        raise AnswerError(
+            _("“%(title)s”: give a list of values from %(options)s.")
+            % {"title": question.title, "options": ", ".join(offered)}
+        )
     if len(set(answer)) > 1 and not question.config.get("multiple", False):
-        raise AnswerError(f"“{question.title}” takes one choice, not {len(set(answer))}: keep one.")
+        raise AnswerError(
+            _("“%(title)s” takes one choice, not %(given)s: keep one.")
+            % {"title": question.title, "given": len(set(answer))}
+        )
     return [value for value in offered if value in answer]
 
 

@@ -34,22 +34,25 @@ def answer_of(question: Asked, answer: Any, subject: Subject) -> Any:
     """`{"text", "reasons"}`, or with `each` a list of them; None there for a response that nothing is said about."""
     if not question.config.get("each", False):
         return critique_of(question, answer)
-    critiques = per_response(question, answer, subject, "critique")
+    critiques = per_response(question, answer, subject)
     if question.required and None in critiques:
-        raise AnswerError(f"“{question.title}” still needs a critique of each answer.")
+        raise AnswerError(_("“%(title)s” still needs a critique of each answer.") % {"title": question.title})
     return [None if critique is None else critique_of(question, critique) for critique in critiques]
 
 
 def critique_of(question: Asked, answer: Any) -> dict[str, Any]:
     """One critique: a text that is long enough, the reasons picked, or both."""
     if not isinstance(answer, Mapping) or not isinstance(answer.get("text", ""), str):
-        raise AnswerError(f"“{question.title}”: give a text and the reasons picked.")
+        raise AnswerError(_("“%(title)s”: give a text and the reasons picked.") % {"title": question.title})
     text, reasons = answer.get("text", "").strip()[:LONGEST], answer.get("reasons", [])
     offered = question.config.get("reasons", [])
     if not isinstance(reasons, list) or any(reason not in offered for reason in reasons):
-        raise AnswerError(f"“{question.title}”: pick reasons from {', '.join(offered) or 'none'}.")
+        raise AnswerError(
+            _("“%(title)s”: pick reasons from %(options)s.")
+            % {"title": question.title, "options": ", ".join(offered) or "–"}
+        )
     if not text and not reasons:
-        raise AnswerError(f"“{question.title}” still needs an answer.")
+        raise AnswerError(_("“%(title)s” still needs an answer.") % {"title": question.title})
     least = question.config.get("min_characters", 0)
     if len(text) < least:
         raise AnswerError(

@@ -7,6 +7,8 @@ presses is in presented order. A project may ask several, each on one `criterion
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from annotate.questions.asking import (
     AnswerError,
     Asked,
@@ -49,15 +51,23 @@ def steps(points: int) -> int:
 
 def answer_of(question: Asked, answer: Any, subject: Subject) -> dict[str, Any]:
     if not isinstance(answer, Mapping) or answer.get("choice") not in CHOICES:
-        raise AnswerError(f"“{question.title}”: choose one of {', '.join(CHOICES)}.")
+        raise AnswerError(
+            _("“%(title)s”: choose one of %(options)s.") % {"title": question.title, "options": ", ".join(CHOICES)}
+        )
     if subject.responses != 2:
-        raise AnswerError(f"“{question.title}” compares two answers, but the item has {subject.responses}.")
+        raise AnswerError(
+            _("“%(title)s” compares two answers, but the item has %(answers)s.")
+            % {"title": question.title, "answers": subject.responses}
+        )
     choice, strength = answer["choice"], answer.get("strength")
     if choice not in ("a", "b") or strength is None:
         return {"choice": choice}
     most = steps(question.config.get("points", 7))
     if isinstance(strength, bool) or not isinstance(strength, int) or not 1 <= strength <= most:
-        raise AnswerError(f"“{question.title}”: the strength is {strength!r}, and must be from 1 to {most}.")
+        raise AnswerError(
+            _("“%(title)s”: the strength is %(strength)s, and must be from 1 to %(most)s.")
+            % {"title": question.title, "strength": repr(strength), "most": most}
+        )
     return {"choice": choice, "strength": strength}
 
 
@@ -67,7 +77,9 @@ def answer_at_level(level: int, points: int, order: Sequence[int]) -> dict[str, 
     `order` is the presented order, left to right. Level 6 of 7 shown as [1, 0]: the right one, so `a`, strength 2.
     """
     if not 1 <= level <= points:
-        raise AnswerError(f"{level} is not a point of a scale from 1 to {points}.")
+        raise AnswerError(
+            _("%(level)s is not a point of a scale from 1 to %(points)s.") % {"level": level, "points": points}
+        )
     centre = (points + 1) / 2
     if level == centre:
         return {"choice": "tie"}

@@ -25,11 +25,17 @@ def dense(ranks: Sequence[int]) -> list[int]:
 def answer_of(question: Asked, answer: Any, subject: Subject) -> list[int]:
     """One rank for each response, dense."""
     if not 2 <= subject.responses <= MOST:
-        raise AnswerError(f"“{question.title}” ranks 2 to {MOST} answers, but the item has {subject.responses}.")
-    ranks = per_response(question, answer, subject, "rank")
+        raise AnswerError(
+            _("“%(title)s” ranks 2 to %(most)s answers, but the item has %(answers)s.")
+            % {"title": question.title, "most": MOST, "answers": subject.responses}
+        )
+    ranks = per_response(question, answer, subject)
     for rank in ranks:
         if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= subject.responses:
-            raise AnswerError(f"“{question.title}”: {rank!r} is not a rank from 1 to {subject.responses}.")
+            raise AnswerError(
+                _("“%(title)s”: %(rank)s is not a rank from 1 to %(answers)s.")
+                % {"title": question.title, "rank": repr(rank), "answers": subject.responses}
+            )
     if not question.config.get("ties", True) and len(set(ranks)) != len(ranks):
         raise AnswerError(
             _("“%(title)s” allows no ties: give each answer a rank of its own.") % {"title": question.title}

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from annotate.questions.asking import (
     AnswerError,
     Asked,
@@ -30,12 +32,15 @@ def config_of(config: Mapping[str, Any]) -> dict[str, Any]:
 def answer_of(question: Asked, answer: Any, subject: Subject) -> list[float | None]:
     """One number for each response; None where it is not rated, if the question may be left out."""
     low, high = question.config.get("min", 1), question.config.get("max", 5)
-    ratings = per_response(question, answer, subject, "rating")
+    ratings = per_response(question, answer, subject)
     for rating in ratings:
         if rating is None and not question.required:
             continue
         if isinstance(rating, bool) or not isinstance(rating, int | float) or not low <= rating <= high:
-            raise AnswerError(f"“{question.title}”: {rating!r} is not a rating from {low} to {high}.")
+            raise AnswerError(
+                _("“%(title)s”: %(rating)s is not a rating from %(low)s to %(high)s.")
+                % {"title": question.title, "rating": repr(rating), "low": low, "high": high}
+            )
     return ratings
 
 

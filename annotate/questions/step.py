@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from annotate.questions.asking import AnswerError, Asked, Kind, QuestionError, Subject, check_names, per_response
 
 GOOD, NEUTRAL, BAD = MARKS = ("good", "neutral", "bad")
@@ -71,21 +73,27 @@ def sentences(paragraph: str) -> Iterator[str]:
 
 def answer_of(question: Asked, answer: Any, subject: Subject) -> list[list[str | None]]:
     """For each response one mark a step; None where it is not judged."""
-    marks = per_response(question, answer, subject, "list of steps")
+    marks = per_response(question, answer, subject)
     for place, of_response in enumerate(marks):
         if not isinstance(of_response, list | tuple) or any(mark not in (*MARKS, None) for mark in of_response):
-            raise AnswerError(f"“{question.title}”: each step is {', '.join(MARKS)} or not judged.")
+            raise AnswerError(
+                _("“%(title)s”: each step is %(marks)s or not judged.")
+                % {"title": question.title, "marks": ", ".join(MARKS)}
+            )
         if subject.texts is not None:
             check_count(question, len(of_response), subject.texts[place])
         if question.required and of_response and not any(of_response):
-            raise AnswerError(f"“{question.title}” still needs a step of each answer judged.")
+            raise AnswerError(_("“%(title)s” still needs a step of each answer judged.") % {"title": question.title})
     return [list(of_response) for of_response in marks]
 
 
 def check_count(question: Asked, given: int, text: str) -> None:
     there = len(steps_of(text, question.config.get("split", "paragraph")))
     if given != there:
-        raise AnswerError(f"“{question.title}”: there are {given} marks for {there} steps: give one a step.")
+        raise AnswerError(
+            _("“%(title)s”: there are %(given)s marks for %(there)s steps: give one a step.")
+            % {"title": question.title, "given": given, "there": there}
+        )
 
 
 KIND = Kind("step", config_of, answer_of, reads_texts=True)

@@ -9,8 +9,7 @@ Noisy: rater w answers from the responses with probability γ_w, else by habit:
 
 γ_w is the attentive share and σ(q_w) how often the first place gets an inattentive vote (Chen, Bennett, Collins-
 Thompson, Horvitz, "Pairwise ranking aggregation in a crowdsourced setting", 2013, with a place habit as in its
-extension). "First" is the presented order. For judges the additive form σ(s_first − s_second + b_j) with one b per
-judge fits better; asked in both orders, b cancels.
+extension). "First" is the presented order.
 
 A tie is half a win each way. The gradients are our own and are checked against finite differences.
 """
@@ -42,7 +41,7 @@ class Comparisons:
 
 @dataclass(frozen=True)
 class Strengths:
-    """`strength` (responses,) in log odds, centred at 0; `attentive` and `habit` or `bias` (raters,)."""
+    """`strength` (responses,) in log odds, centred at 0; `attentive` and `habit` (raters,)."""
 
     strength: Floats
     attentive: Floats
@@ -84,7 +83,7 @@ def noisy_objective(
     strength, skill, habit = np.split(theta, [data.responses, data.responses + data.raters])
     gap = strength[data.first] - strength[data.second]
     attentive, drawn, placed = expit(skill)[data.rater], expit(gap), expit(habit)[data.rater]
-    says = np.clip(attentive * drawn + (1 - attentive) * placed, TINY, 1 - TINY)
+    says = np.clip(vote_probability(gap, attentive, habit[data.rater]), TINY, 1 - TINY)
     loss = -(data.won * np.log(says) + (1 - data.won) * np.log1p(-says)).sum()
     slope = (says - data.won) / (says * (1 - says))
     centre = skill - logit(start)
@@ -108,22 +107,3 @@ def noisy_bradley_terry(data: Comparisons, ridge: float = RIDGE, start: float = 
     found = minimize(noisy_objective, theta, (data, ridge, start), jac=True, method="L-BFGS-B")
     strength, skill, habit = np.split(found.x, [data.responses, data.responses + data.raters])
     return Strengths(strength - strength.mean(), expit(skill), habit, float(found.fun))
-
-
-def biased_objective(theta: Floats, data: Comparisons, ridge: float = RIDGE) -> tuple[float, Floats]:
-    """The additive form, theta = (s, b): P(says first) = σ(s_first − s_second + b_rater)."""
-    strength, bias = np.split(theta, [data.responses])
-    gap = strength[data.first] - strength[data.second] + bias[data.rater]
-    loss = -(data.won * log_expit(gap) + (1 - data.won) * log_expit(-gap)).sum()
-    loss += 0.5 * ridge * strength @ strength + 0.5 * HABIT_RIDGE * bias @ bias
-    slope = expit(gap) - data.won
-    by_strength = scattered(data.first, data.second, slope, data.responses) + ridge * strength
-    return float(loss), np.concatenate([by_strength, sums(data.rater, slope, data.raters) + HABIT_RIDGE * bias])
-
-
-def biased_bradley_terry(data: Comparisons, ridge: float = RIDGE) -> Strengths:
-    """Fit strengths and one additive place bias for each judge (`habit` of the result)."""
-    theta = np.zeros(data.responses + data.raters)
-    found = minimize(biased_objective, theta, (data, ridge), jac=True, method="L-BFGS-B")
-    strength, bias = np.split(found.x, [data.responses])
-    return Strengths(strength - strength.mean(), np.ones(data.raters), bias, float(found.fun))

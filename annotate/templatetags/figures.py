@@ -36,6 +36,12 @@ def figure(value: float | None, digits: int = 2) -> str:
     return "–" if value in UNKNOWN else number_format(f"{value:.{digits}f}", force_grouping=True)
 
 
+@register.filter
+def points(value: float | None) -> str:
+    """A difference of shares in percentage points, with its sign: +6.1."""
+    return "–" if value is None else f"{'+' if value > 0 else '−' if value < 0 else ''}{decimal(abs(value) * 100, 1)}"
+
+
 @register.simple_tag
 def interval(low: float | None, high: float | None, digits: int = 1) -> str:
     """Two shares as an interval: 64.9 – 71.7%; nothing known → nothing."""

@@ -8,10 +8,10 @@ from django import template
 from django.template import Context
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.translation import get_language, gettext_lazy, ngettext
+from django.utils.translation import get_language, ngettext
 
-from annotate import keys, preferences, stencils
-from annotate.models import Flag, User
+from annotate import keys, preferences, reasons, stencils
+from annotate.models import Project, User
 
 register = template.Library()
 # A number of each of Unicode's plural categories, the same for the languages that have them (Arabic has all six).
@@ -56,7 +56,8 @@ def stencil(context: Context, name: str, *vary: Any) -> SafeString:
     """
     project, assignment = context["project"], context["assignment"]
     own = tuple(in_force(context).values())
-    versions = (project.pk, project.created_at, project.rubric_version, project.guideline_version)
+    numbers = (project.pk, project.created_at, project.rubric_version, project.guideline_version)
+    versions = (*numbers, project.skip_reasons, project.flag_reasons)
 
     def draw() -> str:
         stand_in = SimpleNamespace(pk=stencils.PK, state=assignment.state, active_seconds=0.0)
@@ -88,20 +89,15 @@ def reads(context: Context, aid: str) -> bool:
 
 
 @register.simple_tag
-def flag_kinds() -> list[tuple[str, Any]]:
+def flag_reasons(project: Project) -> list[tuple[str, str]]:
     """What can be wrong with an item, to choose from."""
-    return list(Flag.KINDS)
+    return reasons.offered(project.flag_reasons, reasons.FLAG)
 
 
 @register.simple_tag
-def skip_reasons() -> list[tuple[str, Any]]:
+def skip_reasons(project: Project) -> list[tuple[str, str]]:
     """Reasons at hand for putting an item aside: what is kept, and the words on the screen."""
-    return [
-        ("unclear", gettext_lazy("unclear")),
-        ("not my field", gettext_lazy("not my field")),
-        ("harmful", gettext_lazy("harmful")),
-        ("broken", gettext_lazy("broken")),
-    ]
+    return reasons.offered(project.skip_reasons, reasons.SKIP)
 
 
 @register.simple_tag

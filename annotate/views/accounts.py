@@ -76,7 +76,9 @@ def invite(request: HttpRequest, slug: str) -> HttpResponse:
         return render(request, "annotate/people.html", people_context(project, form), status=422)
     sent = accounts.invite(email=form.cleaned_data["email"], role=form.cleaned_data["role"], project=project, by=user)
     link = request.build_absolute_uri(accounts.link(sent))
-    messages.success(request, f"Invited {sent.email}. The link, good for 7 days: {link}")
+    messages.success(
+        request, _("Invited %(email)s. The link, good for 7 days: %(link)s") % {"email": sent.email, "link": link}
+    )
     return redirect("people", slug)
 
 
@@ -89,10 +91,14 @@ def role(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     try:
         if request.POST.get("role") == "remove":
             members.remove(membership=membership, by=user)
-            messages.success(request, f"{membership.user} is no longer a member. Their annotations stay.")
+            messages.success(
+                request, _("%(user)s is no longer a member. Their annotations stay.") % {"user": membership.user}
+            )
         elif form.is_valid():
             members.change_role(membership=membership, role=form.cleaned_data["role"], by=user)
-            messages.success(request, f"{membership.user} is now {membership.role}.")
+            messages.success(
+                request, _("%(user)s is now %(role)s.") % {"user": membership.user, "role": membership.role}
+            )
     except members.MemberError as error:
         messages.error(request, str(error))
     return redirect("people", slug)
@@ -105,7 +111,7 @@ def member(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     form = MemberForm(request.POST or None, instance=membership)
     if request.method == "POST" and form.is_valid():
         members.change_work(membership=membership, by=access.signed_in(request), **form.cleaned_data)
-        messages.success(request, f"Saved what {membership.user} gets.")
+        messages.success(request, _("Saved what %(user)s gets.") % {"user": membership.user})
         return redirect("people", slug)
     context = {"project": membership.project, "membership": membership, "form": form}
     return render(request, "annotate/member.html", context, status=422 if form.errors else 200)
@@ -124,7 +130,7 @@ def pool(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     if request.method == "POST" and "remove" in request.POST:
         try:
             pools.remove_pool(pool=found, by=access.signed_in(request))
-            messages.success(request, f"“{found}” is removed.")
+            messages.success(request, _("“%(found)s” is removed.") % {"found": found})
         except pools.PoolError as error:
             messages.error(request, str(error))
         return redirect("people", slug)
@@ -136,7 +142,7 @@ def pool_form(request: HttpRequest, project: Project, found: Pool | None) -> Htt
     if request.method == "POST" and form.is_valid():
         try:
             saved = pools.save_pool(project=project, pool=found, by=access.signed_in(request), **form.cleaned_data)
-            messages.success(request, f"“{saved}” is saved.")
+            messages.success(request, _("“%(saved)s” is saved.") % {"saved": saved})
             return redirect("people", project.slug)
         except pools.PoolError as error:
             form.add_error(None, str(error))
@@ -154,5 +160,5 @@ def withdraw(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     project = access.managed_project(user, slug)
     waiting = get_object_or_404(Invitation, project=project, pk=pk, accepted_at=None)
     accounts.withdraw(invitation=waiting, by=user)
-    messages.success(request, f"The invitation of {waiting.email} is withdrawn.")
+    messages.success(request, _("The invitation of %(email)s is withdrawn.") % {"email": waiting.email})
     return redirect("people", slug)

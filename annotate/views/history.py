@@ -29,7 +29,7 @@ def mine(request: HttpRequest, slug: str) -> HttpResponse:
 def flag(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Report a problem with the item on the screen; the item stays there."""
     assignment = access.own_assignment(access.signed_in(request), slug, pk)
-    form = FlagForm(request.POST)
+    form = FlagForm(request.POST, project=assignment.rater.project)
     raised = None
     if form.is_valid():
         raised = flags.raise_flag(assignment=assignment, **form.cleaned_data)

@@ -5,6 +5,7 @@ from pathlib import Path
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_htmx.http import HttpResponseStopPolling
 
@@ -92,7 +93,7 @@ def progress(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def stop(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     imported = access.managed_import(access.signed_in(request), slug, pk)
     jobs.stop(imported=imported, by=access.signed_in(request))
-    messages.info(request, "The import stops; nothing of the file is taken in.")
+    messages.info(request, _("The import stops; nothing of the file is taken in."))
     return redirect("import", slug, pk)
 
 
@@ -100,9 +101,11 @@ def stop(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def discard(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     imported = access.managed_import(access.signed_in(request), slug, pk)
     if jobs.discard(imported=imported, by=access.signed_in(request)):
-        messages.success(request, f"{imported.file_name} is thrown away; nothing of it was taken in.")
+        messages.success(
+            request, _("%(file_name)s is thrown away; nothing of it was taken in.") % {"file_name": imported.file_name}
+        )
         return redirect("import_new", slug)
-    messages.error(request, "This file is being taken in, or was already: it cannot be thrown away.")
+    messages.error(request, _("This file is being taken in, or was already: it cannot be thrown away."))
     return redirect("import", slug, pk)
 
 

@@ -103,5 +103,6 @@ def pool(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     if form.is_valid():
         chosen = form.cleaned_data["pool"]
         pools.move_items(project=item.project, item_ids=[item.pk], pool=chosen, by=access.signed_in(request))
-        messages.success(request, f"The item is for {chosen or 'everybody in the project'}.")
+        words = _("The item is for %(pool)s.") if chosen else _("The item is for everybody in the project.")
+        messages.success(request, words % {"pool": chosen})
     return redirect("item", slug, pk)

@@ -325,7 +325,7 @@ def submit(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
                 answers=presenting.answers_of(form, asked, shown),
                 reason=form.get("reason", ""),
                 seconds=seconds_of(request),
-                idempotency_key=request.POST.get("key", "")[:64] or None,
+                idempotency_key=page_key(request) or None,
                 guideline_version=version_of(request, "guideline_version", project.guideline_version),
                 rubric_version=version_of(request, "rubric_version", project.rubric_version),
             )
@@ -362,7 +362,7 @@ def draft(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     asked = asked_about(rubrics.questions_of(assignment.rater.project), len(assignment.order))
     form = presenting.form_from(request.POST.dict(), asked, presenting.Shown(tuple(assignment.order)))
     number = whole(request.POST.get("number", "")) or 0
-    sent = {"form": form, "key": request.POST.get("key", "")[:64], "number": number}
+    sent = {"form": form, "key": page_key(request), "number": number}
     saved = keep_draft(assignment, sent, seconds_of(request))
     held = assignment.state != Assignment.EXPIRED or queue.regain(assignment=assignment)
     if held and assignment.state == Assignment.LEASED:
@@ -376,12 +376,18 @@ def keep_draft(assignment: Assignment, sent: dict[str, Any], seconds: float | No
     locked = Assignment.objects.select_for_update(of=("self",)).get(pk=assignment.pk)
     kept = locked.draft
     overtaken = kept.get("key") == sent["key"] and kept.get("number", 0) > sent["number"]
-    if overtaken or Annotation.objects.filter(idempotency_key=sent["key"]).exists():
+    own = Annotation.objects.filter(item=locked.item_id, rater=locked.rater_id)
+    if overtaken or own.filter(idempotency_key=sent["key"]).exists():
         return False
     locked.draft = sent
     locked.active_seconds = max(locked.active_seconds, seconds or 0.0)
     locked.save(update_fields=["draft", "active_seconds"])
     return True
+
+
+def page_key(request: HttpRequest) -> str:
+    """The key that the page made for its answer: sent twice, it counts once."""
+    return request.POST.get("key", "").replace("\x00", "")[:64]
 
 
 def seconds_of(request: HttpRequest) -> float | None:

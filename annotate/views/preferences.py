@@ -32,14 +32,13 @@ def change_key(request: HttpRequest) -> HttpResponse:
         preferences.change_key(user=user, action=action, key=request.POST.get("key", ""))
     except workbench_keys.KeysError as error:
         return show_keys(request, user, action=action, problem=str(error))
-    return show_keys(request, user, action=action) if "HX-Request" in request.headers else redirect("keys")
+    return show_keys(request, user, action=action) if "HX-Request" in request.headers else back_to_keys(request)
 
 
 @require_POST
 def reset_keys(request: HttpRequest) -> HttpResponse:
     preferences.reset_keys(user=access.signed_in(request))
-    origin = slug_of(request.POST.get("from", ""))
-    return redirect(reverse("keys") + (f"?from={origin}" if origin else ""))
+    return back_to_keys(request)
 
 
 @require_POST
@@ -77,12 +76,19 @@ def show_keys(request: HttpRequest, user: User, action: str = "", problem: str =
         {"action": known, "key": key, "is_own": known.name in own, "is_last": known.name == action}
         for known, key in zip(workbench_keys.ACTIONS, workbench_keys.in_force(own).values(), strict=True)
     ]
-    context = {"rows": rows, "problem": problem, "changed": bool(own), "from": slug_of(request.GET.get("from", ""))}
+    context = {"rows": rows, "problem": problem, "changed": bool(own), "from": origin_of(request)}
     fragment = "HX-Request" in request.headers
     template = "annotate/_keys_table.html" if fragment else "annotate/keys.html"
     return render(request, template, context, status=422 if problem else 200)
 
 
-def slug_of(text: str) -> str:
-    """The project that the user came from; empty where the address names none."""
-    return text if SLUG.fullmatch(text) else ""
+def back_to_keys(request: HttpRequest) -> HttpResponse:
+    """The page of keys once more, with its way back to where the user labels."""
+    origin = origin_of(request)
+    return redirect(reverse("keys") + (f"?from={origin}" if origin else ""))
+
+
+def origin_of(request: HttpRequest) -> str:
+    """The project that the user came from; empty where neither form nor address names one."""
+    said = request.POST.get("from", "") or request.GET.get("from", "")
+    return said if SLUG.fullmatch(said) else ""

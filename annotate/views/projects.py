@@ -4,6 +4,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.text import slugify
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotate import access, projects, queries, skills
@@ -36,7 +37,7 @@ def create(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and all(each.is_valid() for each in (form, beginning, preference, criterion)):
         asked = beginning.asked(otherwise=[preference_spec(preference), criterion_spec(criterion)])
         project = projects.create_project(by=user, asked=asked, **form.cleaned_data)
-        messages.success(request, f"{project.name} is ready. Next: bring in something to label.")
+        messages.success(request, _("%(name)s is ready. Next: bring in something to label.") % {"name": project.name})
         return redirect("project", project.slug)
     context = {"form": form, "beginning": beginning, "preference": preference, "criterion": criterion}
     return render(request, "annotate/project_new.html", context, status=422 if form.is_bound else 200)
@@ -96,7 +97,7 @@ def settings(request: HttpRequest, slug: str) -> HttpResponse:
     form = SettingsForm(request.POST or None, instance=project)
     if request.method == "POST" and form.is_valid():
         projects.change_settings(project=project, by=access.signed_in(request), **form.cleaned_data)
-        messages.success(request, "Saved. The shares apply to items that are routed from now on.")
+        messages.success(request, _("Saved. The shares apply to items that are routed from now on."))
         return redirect("project_settings", slug)
     return render(
         request,
@@ -117,7 +118,7 @@ def guidelines(request: HttpRequest, slug: str) -> HttpResponse:
         access.managed_project(user, slug)
         if form is not None and form.is_valid():
             version = projects.change_guidelines(project=project, text=form.cleaned_data["guidelines"], by=user)
-            messages.success(request, f"Version {version} of the guidelines is in force.")
+            messages.success(request, _("Version %(version)s of the guidelines is in force.") % {"version": version})
             return redirect("guidelines", slug)
     return render(request, "annotate/guidelines.html", {"project": project, "form": form})
 

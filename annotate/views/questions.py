@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from annotate import access, presenting, projects
@@ -33,7 +34,7 @@ def index(request: HttpRequest, slug: str) -> HttpResponse:
     if form is not None and form.is_bound and form.is_valid():
         user = access.signed_in(request)
         made = projects.change_question(project=project, name=form.question.name, by=user, **form.values())
-        messages.success(request, f"“{made.title}” is asked from now on.")
+        messages.success(request, _("“%(title)s” is asked from now on.") % {"title": made.title})
         return redirect("questions", slug)
     context = {
         "project": project,

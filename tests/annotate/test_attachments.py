@@ -1,13 +1,18 @@
 """Pictures of a project: served to its members, shown on its pages, carried by its export."""
 
 import json
+import os
 import re
+import time
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from django.core.files.storage import default_storage
 from django.core.management import call_command
 from django.urls import reverse
 
-from annotate import attachments
+from annotate import attachments, tasks
 from annotate.commands import Failed
 from annotate.importing.taking_in import take_in
 from annotate.models import Attachment, Item, Project
@@ -157,3 +162,57 @@ def test_a_manager_says_which_hosts_pictures_may_come_from(project, manager, as_
     wrong = client.post(page, {**form, "image_hosts": "https://a.org/x"})
     assert wrong.status_code == 422
     assert re.search("is no host: write it as images.example.org", wrong.content.decode())
+
+
+# --- Files that nobody has ------------------------------------------------------------------------------------
+def aged(picture: Attachment, days: float) -> Path:
+    """The file of a picture, as if it had been written so many days ago."""
+    path = Path(default_storage.path(attachments.file_name(picture.sha256)))
+    then = time.time() - timedelta(days=days).total_seconds()
+    os.utime(path, (then, then))
+    return path
+
+
+def coloured(project: Project, colour: str) -> Attachment:
+    return factories.attachment(project, factories.image_file(colour=colour))
+
+
+def test_old_files_that_no_project_has_are_swept_and_no_others(project, admin):
+    left, shared, young = (coloured(project, colour) for colour in ("red", "green", "blue"))
+    factories.attachment(factories.project(by=admin, name="Other"), factories.image_file(colour="green"))
+    kept, gone = aged(coloured(project, "black"), 400), aged(left, 8)
+    half = gone.with_name("half.webp.tmp")
+    half.write_bytes(b"RIFF")
+    os.utime(half, (0, 0))
+    paths = [aged(shared, 8), aged(young, 6)]
+    Attachment.objects.filter(project=project, pk__in=[left.pk, shared.pk, young.pk]).delete()
+    assert tasks.sweep_pictures() == 2
+    assert not gone.exists()
+    assert not half.exists()
+    assert all(path.exists() for path in [kept, *paths])
+    assert tasks.sweep_pictures() == 0
+
+
+def test_a_file_that_an_import_takes_up_meanwhile_stays(project):
+    """The sweep has found it old and without a row when an import of the same picture begins."""
+    data = factories.image_file(colour="red")
+    picture = factories.attachment(project, data)
+    path = aged(picture, 8)
+    picture.delete()
+    before = time.time() - attachments.KEPT_FOR.total_seconds()
+    assert attachments.nobodys(path.parent.name, before) == [path]
+    again = factories.attachment(project, data)
+    assert attachments.remove(path, before) is False
+    with attachments.opened(again.sha256) as file:
+        assert len(file.read()) == again.size
+
+
+def test_a_file_that_was_swept_as_an_import_looked_at_it_is_written_again(project):
+    picture = coloured(project, "red")
+    path = aged(picture, 8)
+    picture.delete()
+    path.rename(path.with_suffix(attachments.ASIDE))
+    assert coloured(project, "red").sha256 == picture.sha256
+    assert path.exists()
+    assert attachments.sweep() == 1  # what a sweep that was killed had put aside
+    assert path.exists()

@@ -144,6 +144,22 @@ def test_expected_exceptions_end_a_command_with_1_and_its_json():
     assert (code, message, json.loads(out)) == (1, "Not today.", {"error": "Not today."})
 
 
+@pytest.mark.parametrize(
+    ("error", "code"), [(commands.Failed("Not today."), 1), (commands.WrongUse("Not today."), 2)], ids=["1", "2"]
+)
+def test_a_command_that_ends_badly_says_its_sentence_and_nothing_else(error, code):
+    class Told(commands.JsonCommand):
+        requires_system_checks = []
+
+        def run(self, **options):
+            raise error
+
+    said = io.StringIO()
+    with pytest.raises(SystemExit) as ended:
+        Told(stderr=said).run_from_argv(["manage.py", "told"])
+    assert (ended.value.code, said.getvalue()) == (code, "Not today.\n")
+
+
 @pytest.mark.stage
 def test_exit_codes_of_a_real_process(tmp_path):
     run = [sys.executable, "manage.py"]

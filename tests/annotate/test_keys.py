@@ -1,5 +1,6 @@
 """Every action has one key, the user's own where they chose one, and never two actions the same."""
 
+import itertools
 import re
 from pathlib import Path
 
@@ -13,7 +14,21 @@ TEMPLATES = Path(__file__).parents[2] / "templates" / "annotate"
 
 
 def test_no_two_actions_share_a_key_at_first():
-    assert len({action.key for action in keys.ACTIONS}) == len(keys.ACTIONS)
+    shared = [
+        (one.name, other.name)
+        for one, other in itertools.combinations(keys.ACTIONS, 2)
+        if one.key == other.key and keys.meet(one, other)
+    ]
+    assert shared == []
+
+
+def test_a_ranking_s_own_key_may_be_one_that_a_ranking_has_no_use_for():
+    assert keys.changed({}, "pick-a", "s") == {"pick-a": "s"}
+    for key in ("b", "1", "0", "enter", ".", "!"):  # another answer, a rank, as it stands, sending, the next question
+        with pytest.raises(keys.KeysError):
+            keys.changed({}, "pick-a", key)
+    with pytest.raises(keys.KeysError, match="pick answer A"):
+        keys.changed({"pick-a": "["}, "level-3", "[")
 
 
 def test_a_choice_holds_and_the_rest_stays():
@@ -86,6 +101,8 @@ def test_the_page_of_keys_changes_refuses_and_resets(annotator, as_user):
     assert "is taken" in refused.content.decode()
     annotator.refresh_from_db()
     assert preferences.own_keys(annotator) == {"skip": "]"}
+    plain = client.post(reverse("keys_change"), {"action": "skip", "key": "=", "from": "everyday-help"})
+    assert plain.url == reverse("keys") + "?from=everyday-help"  # and so with the way back to labelling
     assert client.post(reverse("keys_reset")).status_code == 302
     annotator.refresh_from_db()
     assert preferences.own_keys(annotator) == {}

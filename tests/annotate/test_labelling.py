@@ -102,6 +102,15 @@ def test_a_press_sent_twice_counts_once_and_shows_the_next_both_times(client, pr
     assert Annotation.objects.count() == 1
 
 
+@pytest.mark.parametrize("key", ["the same for all", "with a \x00 in it"])
+def test_a_page_key_that_is_not_unique_or_no_text_stops_nobody(client, project, item, key):
+    factories.item(project, "And 3 + 3?")
+    for count in (1, 2):
+        assignment, page = opened(client, project)
+        assert send(client, project, assignment, page, key=key).status_code == 200
+        assert Annotation.objects.count() == count
+
+
 def test_the_item_after_the_one_on_the_screen_is_fetched_ahead(client, project, item):
     second, third = factories.item(project, "And 3 + 3?"), factories.item(project, "And 4 + 4?")
     first, page = opened(client, project)

@@ -100,11 +100,11 @@ def test_an_answer_is_made_uniform(kind, config, given, kept):
     ("kind", "config", "given", "message"),
     [
         ("ranking", {}, [1, 3], "3 is not a rank from 1 to 2"),
-        ("ranking", {}, [1], "one rank for each of the 2"),
+        ("ranking", {}, [1], "one entry for each of the 2"),
         ("ranking", {"ties": False}, [1, 1], "no ties"),
         ("ranking", {}, [True, 2], "True is not a rank"),
         ("critique", {"min_characters": 40}, {"text": "short"}, "has 5 of at least 40 characters"),
-        ("critique", {}, {"text": "x", "reasons": ["ugly"]}, "pick reasons from none"),
+        ("critique", {}, {"text": "x", "reasons": ["ugly"]}, "pick reasons from –"),
         ("critique", {}, {"text": "  "}, "still needs an answer"),
         ("critique", {"each": True}, [{"text": "x"}, None], "critique of each answer"),
         ("choice", {"options": ["a", "b"]}, ["a", "b"], "takes one choice, not 2"),

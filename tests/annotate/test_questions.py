@@ -79,7 +79,7 @@ def test_answers_are_kept_in_stored_order_and_made_uniform():
         ({"preference": {"choice": "a", "strength": 4}}, "strength is 4, and must be from 1 to 3"),
         ({"preference": {"choice": "a", "strength": True}}, "strength is True"),
         ({"preference": {"choice": "a"}, "helpful": [6, 1]}, "6 is not a rating from 1 to 5"),
-        ({"preference": {"choice": "a"}, "helpful": [1]}, "one rating for each of the 2 answers"),
+        ({"preference": {"choice": "a"}, "helpful": [1]}, "one entry for each of the 2 answers"),
         ({"preference": {"choice": "a"}, "kind": 1}, "There is no question 'kind' here"),
     ],
 )

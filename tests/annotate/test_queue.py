@@ -290,6 +290,23 @@ def test_the_candidate_is_found_by_the_queues_index(project, annotator):
     assert "TEMP B-TREE" not in plan  # the order comes from the index
 
 
+def test_what_somebody_is_ahead_of_all_others_is_not_read_again_for_each_item(project, annotator, second_annotator):
+    """Statistics that do not know a new rater's past yet make PostgreSQL think that it can be read at no cost."""
+    known, new = (queue.rater_for(user=user, project=project) for user in (annotator, second_annotator))
+    places = {"project": project, "title": "", "prompt": [], "prompt_hash": "", "slots_open": 2}
+    Item.objects.bulk_create(Item(external_id=f"bulk-{n}", content_hash=str(n), **places) for n in range(1000))
+    ids = list(Item.objects.order_by("pk").values_list("pk", flat=True))
+    past = {"order": [0, 1], "expires_at": timezone.now(), "state": Assignment.SUBMITTED}
+    Assignment.objects.bulk_create(Assignment(item_id=pk, rater=known, **past) for pk in ids)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    Assignment.objects.bulk_create(Assignment(item_id=pk, rater=new, **past) for pk in ids[:500])
+    assert queue.candidates(new).first().pk == ids[500]
+    plan = queue.candidates(new).only("project")[:1].explain()
+    assert "assignment_by_rater" not in plan
+    assert "Join" not in plan
+
+
 def statements(user, project) -> int:
     with CaptureQueriesContext(connection) as captured:
         assert take(user, project) is not None

@@ -8,7 +8,10 @@ from annotate import flags, measuring, pools, projects, queue, skills
 from annotate.models import Flag, Membership, Project, Rater, User
 from annotate.quality import gold
 from annotate.submitting import ImportedAnnotation, record_imported, submit_annotation
-from pipeline.models import Loop, ModelVersion, Run, RunEvent
+from pipeline.models import Judge, Loop, ModelVersion, Proposal, Run, RunEvent, Study, StudyCall
+from pipeline.quality import audits, probes
+from pipeline.quality import measuring as measuring_judges
+from pipeline.quality.comparing import Pair, compare
 from tests import factories
 from tests.pipeline import stand_ins
 
@@ -95,6 +98,40 @@ def judged(project: Project) -> None:
     record_imported(project=project, rows=rows)
     measuring.refresh(project)
     skills.refresh(project)
+
+
+def measured_judge(project: Project) -> Judge:
+    """A judge that was measured, calibrated, tried on attacks that fool it, and has proposals with scores."""
+    judge = stand_ins.judge(project)
+    person = factories.rater(project, f"measurer-{judge.pk}")
+    own = {"model": judge.model, "prompt_version": judge.prompt_version}
+    rows = []
+    for number in range(24):
+        item = factories.item(project, responses=(RICH, "Short."), route="", tags=["mail" if number % 2 else "code"])
+        answers = {"preference": {"choice": "ab"[number % 3 == 0]}}
+        rows.append(ImportedAnnotation(item.pk, person, [0, 1], {"preference": {"choice": "a", "strength": 1}}))
+        rows += [
+            ImportedAnnotation(item.pk, judge.rater, order, answers, confidence=0.9, metadata=own)
+            for order in ([0, 1], [1, 0])
+        ]
+    record_imported(project=project, rows=rows)
+    measuring_judges.measure(judge.rater)
+    key = next(iter(probes.PROBES))
+    trial = Study.objects.create(
+        judge=judge, kind=Study.PROBES, evaluator=audits.evaluator_of(judge), prompt_version=judge.prompt_version,
+        state=Study.DONE, finished_at=timezone.now(),
+        result={**probes.summary([(key, 0.5)]), "unparsable": 0, "failed": 0, "questions": 2},
+    )  # fmt: skip
+    StudyCall.objects.create(study=trial, key=key, order_key="0-1", choice="b", state="answered", reply="It says B.")
+    scored = stand_ins.study(
+        project, kind=Study.CRITERION, state=Study.DONE, result=compare([Pair(f"p{n}", 0.0, 1.0) for n in range(20)])
+    )
+    for title, study in (("Concise", scored), ("Polite", None)):
+        Proposal.objects.create(
+            project=project, judge=judge, kind=Proposal.CRITERION, source=Proposal.PHRASES, title=title, study=study,
+            evidence={"preferred": 9, "others": 1, "contrast": 2.4},
+        )  # fmt: skip
+    return judge
 
 
 def run_and_models(project: Project, folder: Path) -> None:

@@ -43,8 +43,9 @@ SCREENS = {
     ],
     "manager": [
         "project_settings", "questions", "import_new", "import", "acts", "people", "people_member", "pool_new", "pool",
-        "items_bulks", "items_bulk", "item_gold", "quality", "judge_new", "judge", "judge_edit", "snapshot",
-        "generate", "train", "run", "model", "loops", "exclude", "exclusion", "pay",
+        "items_bulks", "items_bulk", "item_gold", "quality", "judge_new", "judge", "judge_edit", "judge_quality",
+        "judge_prompts", "judge_rubric", "routing_policy", "snapshot", "generate", "train", "run", "model", "loops",
+        "exclude", "exclusion", "pay",
     ],
     "admin": ["all_acts", "project_new"],
 }  # fmt: skip
@@ -52,8 +53,10 @@ SCREENS = {
 NO_SCREENS = {
     "health", "label_ahead", "label_back", "label_waiting", "label_guidelines", "label_source", "label_diff",
     "label_lesson", "project_live", "items_count", "import_preview", "import_progress", "items_bulk_progress",
-    "item_pipeline", "rater_pipeline", "raters_on", "project_cost", "judge_live", "routing_live", "datasets_table",
-    "snapshot_zip", "snapshot_file", "pay_table", "runs_table", "run_live", "run_metrics", "run_log", "attachment",
+    "item_pipeline", "rater_pipeline", "raters_on", "project_cost", "judge_live", "judge_attacks", "judge_rubric_live",
+    "routing_live", "routing_what_if",
+    "datasets_table", "snapshot_zip", "snapshot_file", "pay_table", "runs_table", "run_live", "run_metrics", "run_log",
+    "attachment",
 }  # fmt: skip
 ONLY_ACT = {name for name, page in test_permissions.PAGES.items() if page.look is None} - {"account_logout"}
 
@@ -98,6 +101,8 @@ def address(project, annotator, manager, tmp_path):
             "assignment": lambda: Assignment.objects.get(rater__user=annotator, state=Assignment.SUBMITTED).pk,
             "labelled": lambda: Assignment.objects.get(rater__user=annotator, state=Assignment.SUBMITTED).item_id,
         }
+        if name in ("judge_quality", "judge_rubric"):
+            makers["judge"] = lambda: furnished.measured_judge(project).pk
         make = makers.get(thing, lambda: test_permissions.THINGS[thing](project, annotator, manager, tmp_path))
         return reverse(name, args=[project.slug, make()])
 

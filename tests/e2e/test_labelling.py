@@ -12,6 +12,7 @@ from tests import factories
 from tests.e2e.waiting import arrived, fetched_ahead
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+RETRY = 3_000  # milliseconds until the page tries again by itself
 
 
 @pytest.fixture
@@ -53,6 +54,8 @@ def test_from_the_list_of_projects_one_key_starts_and_all_else_is_keys_too(
 ):
     signed_in(annotator)
     page.goto(live_server.url)
+    # The browser moves the focus where the page says with its first frame, which may come after the load event.
+    expect(page.get_by_role("link", name="Start labelling")).to_be_focused()
     page.keyboard.press("Enter")
     shows(page, "What is 1 + 1?")
     press(page, "2tq")
@@ -257,6 +260,7 @@ def test_a_second_tab_holds_the_same_two_items(bench: Page, context, project, li
 
 def test_signed_out_meanwhile_one_signs_in_elsewhere_and_goes_on(bench: Page, context, signed_in, annotator):
     fetched_ahead(bench)
+    bench.clock.install()
     press(bench, "5")
     context.clear_cookies(name="sessionid")
     bench.keyboard.press("Enter")
@@ -264,6 +268,7 @@ def test_signed_out_meanwhile_one_signs_in_elsewhere_and_goes_on(bench: Page, co
     expect(bench.locator("#toast")).to_contain_text("signed out")
     expect(bench.locator("#saved")).to_contain_text("(1 answer waiting)")
     signed_in(annotator)
+    bench.clock.fast_forward(RETRY)
     arrived(bench)
     assert Annotation.objects.count() == 1
 
@@ -272,6 +277,7 @@ def test_nobody_else_in_the_same_browser_sees_or_sends_it(
     bench: Page, context, signed_in, annotator, second_annotator, project, live_server
 ):
     fetched_ahead(bench)
+    bench.clock.install()
     context.set_offline(True)
     press(bench, "5")
     bench.keyboard.press("Enter")
@@ -285,8 +291,39 @@ def test_nobody_else_in_the_same_browser_sees_or_sends_it(
     expect(other.locator("#saved")).not_to_contain_text("waiting")
     assert not Annotation.objects.exists()
     signed_in(annotator)
+    bench.clock.fast_forward(RETRY)
     arrived(bench)
     assert Annotation.objects.get().rater.user == annotator
+
+
+def test_an_answer_that_is_never_taken_can_be_copied_and_discarded(bench: Page, context, annotator):
+    """Removed from the project meanwhile: what was given is shown in words, comes again, and goes when told to."""
+    fetched_ahead(bench)
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    membership = annotator.memberships.get()
+    annotator.memberships.all().delete()
+    press(bench, "6")
+    bench.keyboard.press("c")
+    bench.keyboard.type("the second is right")
+    bench.keyboard.press("Enter")
+    sheet = bench.locator("#refused")
+    expect(sheet).to_contain_text("What is 1 + 1?")
+    expect(sheet.locator("pre")).to_have_text(re.compile("preference: 6\nreason: the second is right"))
+    membership.save(force_insert=True)
+    bench.reload()
+    bench.keyboard.press("Escape")
+    expect(sheet).to_be_hidden()  # kept for now
+    bench.reload()
+    sheet.get_by_role("button", name="Copy").click()
+    expect(sheet.get_by_role("button", name="Copied")).to_be_visible()
+    assert "the second is right" in bench.evaluate("navigator.clipboard.readText()")
+    sheet.get_by_role("button", name="Discard").click()
+    expect(sheet).to_be_hidden()
+    arrived(bench)  # nothing is left
+    bench.reload()
+    expect(bench.locator("#reading")).to_be_focused()
+    expect(sheet).to_be_hidden()
+    assert not Annotation.objects.exists()
 
 
 def test_panels_open_and_close_by_key(bench: Page):

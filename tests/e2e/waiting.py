@@ -6,10 +6,10 @@ from playwright.sync_api import Page
 
 def arrived(page: Page) -> None:
     """Nothing that was submitted waits in the browser any more."""
-    for _ in range(100):
+    for _ in range(500):
         if not page.evaluate("Object.keys(localStorage).some((name) => name.includes(':answer:'))"):
             return
-        page.wait_for_timeout(100)
+        page.wait_for_timeout(20)
     pytest.fail("an answer still waits in the browser")
 
 

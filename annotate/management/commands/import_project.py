@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from annotate import projects
+from annotate import pools, projects
 from annotate.commands import JsonCommand, user_named
 from annotate.importing.errors import RowError
 from annotate.importing.whole import ExportError, import_project
@@ -14,7 +14,7 @@ from annotate.questions import QuestionError
 
 class Command(JsonCommand):
     help = "Make a new project from a raw export: guidelines, questions, versions, items and annotations."
-    expected = (ExportError, RowError, projects.ProjectError, QuestionError)
+    expected = (ExportError, RowError, pools.PoolError, projects.ProjectError, QuestionError)
 
     def arguments(self, parser: CommandParser) -> None:
         parser.add_argument("folder", type=Path, help="A folder that export_project wrote.")

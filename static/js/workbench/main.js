@@ -6,6 +6,7 @@ import "./mirrored.js";
 import { alive, begin, release, tick } from "./item.js";
 import { pressed } from "./keys.js";
 import { fetchAhead, flush, send, takeUp } from "./network.js";
+import { offerRefused } from "./refused.js";
 import { answers, forgetOld } from "./store.js";
 import { $, WORDS, bench, main, token } from "./state.js";
 
@@ -94,3 +95,4 @@ setInterval(tick, 1000);
 begin();
 takeUp();
 fetchAhead();
+offerRefused();

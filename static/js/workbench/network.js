@@ -2,6 +2,7 @@
 // is there before it is needed. An answer carries the key of its page, so that arriving twice it counts once.
 import { saveBeforeLeaving, showSaved } from "./drafts.js";
 import { begin } from "./item.js";
+import { offerRefused } from "./refused.js";
 import { $, WORDS, bench, headers, main } from "./state.js";
 import { answers, dropAnswer, dropDraft, keepAnswer } from "./store.js";
 
@@ -19,7 +20,7 @@ export function send(form, submitter, said) {
   body.delete("csrfmiddlewaretoken");
   body.set("seconds", here.seconds.toFixed(1));
   const key = body.get("key") || `skip-${here.assignment}`;
-  keepAnswer({ url: form.getAttribute("action"), assignment: here.assignment, key, body: body.toString(), at: Date.now() });
+  keepAnswer({ url: form.getAttribute("action"), assignment: here.assignment, key, body: body.toString(), at: Date.now(), title: document.title.split(" · ")[0] });
   clearTimeout(here.timer);
   dropDraft(here.assignment);
   here.submitting = true;
@@ -72,7 +73,7 @@ async function deliver(entry) {
   if (bench.page && bench.page.assignment !== entry.assignment) body.set("ahead", bench.page.assignment);
   const response = await reach(entry.url, { method: "POST", body, keepalive: entry.body.length < 60000 });
   const text = await response.text();
-  if (response.ok || response.status === 422) dropAnswer(entry);
+  if (response.ok || response.status === 422 || entry.key.startsWith("skip-")) dropAnswer(entry);
   else keepAnswer({ ...entry, refused: response.status });
   if (response.status === 422) return bringBack(text, response);
   if (!response.ok) return refused(entry);
@@ -115,8 +116,8 @@ function bringBack(html, response) {
 }
 
 function refused(entry) {
-  window.say(WORDS.refused);
   if (bench.page && bench.page.assignment === entry.assignment) wait();
+  offerRefused();
 }
 
 // The counts on the strip are those of the last page that came.
@@ -152,7 +153,7 @@ export async function showNext() {
   try {
     const response = await reach(main.dataset.home);
     const text = await response.text();
-    if (bench.away) show(text, main.dataset.home);
+    if (bench.away && response.ok) show(text, main.dataset.home);
   } catch (error) {
     if (!(error instanceof Stopped)) throw error;
     timer = setTimeout(() => { if (bench.away) showNext(); }, RETRY);

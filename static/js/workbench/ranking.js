@@ -1,4 +1,4 @@
-// Ranking: a letter picks an answer, a digit ranks it, Alt and an arrow or the pointer moves it. Nothing has a rank
+// Ranking: a key picks an answer, another ranks it, Alt and an arrow or the pointer moves it. Nothing has a rank
 // until somebody gives it one, so an order that nobody touched is never sent.
 import { enterRow, goTo, here, moveRow, rows, tell } from "./rows.js";
 import { $ } from "./state.js";
@@ -10,16 +10,15 @@ let drag = null;
 
 function press(question, name) {
   const all = rows(question);
-  const byLetter = all.find((row) => row.dataset.letter.toLowerCase() === name);
-  if (byLetter) {
-    goTo(question, byLetter);
+  const picked = all.find((row) => row.dataset.pick === name);
+  if (picked) {
+    goTo(question, picked);
     return true;
   }
-  if (name === "0") return keep(question);
-  if (!/^[1-9]$/.test(name) && !(name === "!" && all.length === 10)) return false;
-  const given = name === "!" ? 10 : Number(name);
-  if (given > all.length) return false;
-  give(question, here(question), given);
+  if (name === $("[data-keep]", question).dataset.rate) return keep(question);
+  const given = $(`[data-key-of="${CSS.escape(name)}"]`, here(question));
+  if (!given) return false;
+  give(question, here(question), Number(given.value));
   return true;
 }
 

@@ -1,5 +1,6 @@
 // Reading aids. Which of them are on stands in the classes of #main, which outlives every item; what an aid needs of
 // an item is fetched when it is first wanted. All of it works on any region that `arrive` is called for.
+import { copy } from "./clipboard.js";
 import { $, main, token } from "./state.js";
 
 const REMEMBERED = ["source", "panes", "together", "broad"];  // the others are over with the item
@@ -97,17 +98,6 @@ function addCopyButtons() {
   }
 }
 
-async function copy(button) {
-  const words = $(".aids", main).dataset;
-  try {
-    await navigator.clipboard.writeText($("pre", button.parentElement).textContent);
-    button.textContent = words.copied;
-  } catch {
-    getSelection().selectAllChildren($("pre", button.parentElement));  // without the right to copy: the words are marked
-  }
-  setTimeout(() => { button.textContent = words.copy; }, 2000);
-}
-
 // Scrolling A scrolls B by the same share of its length. What a script set is told apart from what a hand did.
 const set = new WeakMap();
 
@@ -128,7 +118,7 @@ main.addEventListener("click", (event) => {
   const aid = event.target.closest("[data-aid]");
   if (aid) toggle(aid.dataset.aid);
   const copies = event.target.closest("[data-copies]");
-  if (copies) copy(copies);
+  if (copies) copy($("pre", copies.parentElement), copies, $(".aids", main).dataset);
   const closes = event.target.closest("[data-closes]");
   if (closes) document.getElementById(closes.dataset.closes).close();
 });

@@ -14,7 +14,7 @@ const counted = (forms, n) => filled(forms[plural.select(n)] || forms.other, { n
 
 export const WORDS = {
   saving: said.saving, now: said.now, unsaved: said.unsaved, signedOut: said.signedOut, lost: said.lost,
-  nothing: said.nothing, kept: said.kept, skipped: said.skipped, somebodyElse: said.somebodyElse, refused: said.refused,
+  nothing: said.nothing, kept: said.kept, skipped: said.skipped, somebodyElse: said.somebodyElse,
   seconds: (n) => filled(said.seconds, { n }),
   minutes: (n) => filled(said.minutes, { n }),
   missing: (title) => filled(said.missing, { title }),

@@ -37,7 +37,9 @@ export const dropDraft = (assignment) => drop(`draft:${assignment}`);
 const nameOf = (entry) => `answer:${entry.assignment}:${entry.key}`;
 export const keepAnswer = (entry) => write(nameOf(entry), entry);
 export const dropAnswer = (entry) => drop(nameOf(entry));
-export const answers = () => names("answer:").map(read).filter((entry) => entry && !entry.refused).sort((a, b) => a.at - b.at);
+const allAnswers = () => names("answer:").map(read).filter(Boolean).sort((a, b) => a.at - b.at);
+export const answers = () => allAnswers().filter((entry) => !entry.refused);
+export const refusedAnswers = () => allAnswers().filter((entry) => entry.refused);
 
 export function forgetOld() {
   for (const name of names("draft:")) if (Date.now() - read(name).at > FORGET) drop(name);

@@ -172,7 +172,7 @@ REFUSED = [
     (changed(ROW, {"kind": [1, 2]}, "annotations", 0, "answers"), "the project asks no question “kind”"),
     (changed(ROW, {"choice": "c"}, "annotations", 0, "answers", "preference"), "choose one of a, b, tie"),
     (changed(ROW, 4, "annotations", 0, "answers", "preference", "strength"), "the strength is 4"),
-    (changed(ROW, [4], "annotations", 0, "answers", "helpful"), "one rating for each of the 2 answers"),
+    (changed(ROW, [4], "annotations", 0, "answers", "helpful"), "one entry for each of the 2 answers"),
     (changed(ROW, 1.5, "annotations", 0, "confidence"), "“confidence” is 1.5: write a number from 0 to 1"),
     (changed(ROW, -1, "annotations", 0, "seconds"), "“seconds” is -1: write a number of 0 or more"),
     (changed(ROW, 10**400, "annotations", 0, "seconds"), "write a number of 0 or more"),

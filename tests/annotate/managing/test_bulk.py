@@ -1,15 +1,18 @@
 """Acts on many items: previewed, done in batches, undone exactly, and never over what somebody did since."""
 
+import threading
+import time
 from datetime import timedelta
 
 import pytest
+from django.db import connection, connections, transaction
 from django.urls import reverse
 from django.utils import timezone
 
 from annotate import queue, slots, tallies
 from annotate.importing import take_in
 from annotate.managing import bulk
-from annotate.models import Act, Assignment, BulkAct, Item
+from annotate.models import Act, Assignment, BulkAct, Item, Rater
 from annotate.submitting import submit_annotation
 from pipeline.models import Route
 from pipeline.routing import route_items
@@ -258,3 +261,43 @@ def test_nothing_ticked_is_said(project, as_user, manager):
 def test_a_reviewer_is_offered_no_changes(project, as_user, reviewer):
     factories.item(project)
     assert "Preview…" not in as_user(reviewer).get(reverse("items", args=[project.slug])).content.decode()
+
+
+def waits_for_this_connection() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))")
+        return cursor.fetchone()[0] > 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_leases_are_put_back_while_their_person_asks_for_the_same_item(project, annotator, do, manager):
+    """The page takes its rater, then the item. Undoing must do so in this order too, or each waits for the other."""
+    if connection.vendor != "postgresql":
+        pytest.skip("on SQLite writers wait for one another, so there is nothing to cross")
+    factories.item(project)
+    held = queue.next_assignment(user=annotator, project=project)
+    act = do("release")
+    wrong = []
+
+    def undo() -> None:
+        try:
+            bulk.undo(act=act, by=manager, send=nobody)
+        except Exception as error:  # noqa: BLE001 - shown by the assertion below
+            wrong.append(error)
+        finally:
+            connections.close_all()
+
+    undoing = threading.Thread(target=undo)
+    with transaction.atomic():
+        Rater.objects.select_for_update(no_key=True).get(pk=held.rater_id)
+        undoing.start()
+        deadline = time.monotonic() + 20
+        while not waits_for_this_connection():
+            assert time.monotonic() < deadline, "the undoing never came to wait"
+            time.sleep(0.01)
+        assert queue.regain(assignment=held)
+    undoing.join(timeout=30)
+    assert wrong == []
+    assert Assignment.objects.get().state == "leased"
+    assert slots.drifted([held.item_id]) == []
