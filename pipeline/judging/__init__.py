@@ -1,10 +1,12 @@
 """Judges: what they are asked, how they are asked, and what becomes of what they say.
 
-protocol.py   the question about one item in one order     parsing.py    the verdict in a reply
-client.py     one request to an endpoint                   secrets.py    keys at rest
-calls.py      what is due, and who may ask it              settling.py   what became of it, and what it cost
-asking.py     the work of one worker: judge_items          local.py      judges that are models of the registry
-setup.py      making and changing judges                   statistics.py what a judge's page shows
+What is asked: prompts.py and built_in.py (the words, in versions), protocol.py (brief, fences), kinds.py (a request a
+kind of question), parsing.py (replies by schema), config.py (the protocol's settings), plans.py (protocols as plans),
+composites.py (panel, cascade), evidence.py and sandbox.py (tools).
+How: exchange.py and client.py (one request), outbox.py (many), works.py and voices.py (what is in hand, whose model),
+calls.py (what is due, and who may ask it), books.py (claims, money, replies), rounds.py and asking.py (one worker).
+What becomes of it: settling.py (troubles), concluding.py (annotations), local.py (models of the registry).
+Around it: setup.py, forms.py and secrets.py (making and changing judges), trying.py, statistics.py.
 """
 
 from pipeline.judging.asking import judge_items

@@ -1,28 +1,32 @@
 """Which questions are due to a judge, and who may ask them.
 
 Pending calls are the queue, and items routed to the judge without a call are what feeds it. A worker that asks for a
-judge holds its lease; it claims calls, which reserves the most that each may cost, and settles every claim once
-(`settling.py`). A claim names itself, so a worker that comes back from the dead cannot settle what another one has
-taken over. This module and `settling.py` are the only writers of JudgeCall and of a judge's state and money.
+judge holds its lease; it claims calls, reserves the most that each of their requests may cost, and settles every claim
+once (`books.py`). A claim names itself, so a worker that comes back from the dead cannot settle what another one has
+taken over. This module, `books.py` and `settling.py` are the only writers of JudgeCall and of a judge's state and
+money.
 """
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
 
+from annotate import rubrics
 from annotate.models import Item, Project, Response
+from annotate.questions import KINDS
 from pipeline import money
 from pipeline.judging import protocol
+from pipeline.judging.config import BOTH, protocol_of
 from pipeline.models import Judge, JudgeCall, Route
+from pipeline.routing import guard
 
 LEASE = timedelta(seconds=30)  # renewed every few seconds; how long a dead worker's judge rests
-PLAN = 500  # items that get their calls at once
+PLAN = 100  # items that get their calls at once
 BREAKER = 5  # failures in a row, whatever the call; then the whole judge waits and is tried with one call at a time
 SETTLED = timedelta(minutes=2)  # no transaction that routes lasts so long
 TO_JUDGE = (Item.JUDGE, Item.BOTH)
@@ -34,51 +38,66 @@ class LeaseLost(Exception):
     """Another worker asks for this judge now."""
 
 
-@dataclass(frozen=True)
-class Claimed:
-    """A call that this worker may ask and must settle; `judge` as it stood when the call was claimed."""
-
-    judge: Judge
-    call: JudgeCall
-    brief: protocol.Brief
-    messages: list[dict[str, str]]
-
-
 # --- What is due ----------------------------------------------------------------------------------------------
 def pairs() -> QuerySet[Item]:
     """Items with two responses: what a judge can compare."""
+    return of_size(2, 2)
+
+
+def of_size(least: int, most: int) -> QuerySet[Item]:
+    """Items with so many responses."""
     response = Response.objects.filter(item=OuterRef("pk"))
-    return Item.objects.filter(Exists(response.filter(position=1)), ~Exists(response.filter(position=2)))
+    return Item.objects.filter(Exists(response.filter(position=least - 1)), ~Exists(response.filter(position=most)))
+
+
+def sizes(judge: Judge) -> tuple[int, int]:
+    """How few and how many responses an item may have to be asked all that the judge answers."""
+    names = protocol_of(judge.protocol).asked
+    if not names:
+        return 2, 2
+    kinds = [KINDS[asked.kind] for asked in rubrics.questions_of(judge.project) if asked.name in names]
+    return max((kind.least for kind in kinds), default=2), min((kind.most for kind in kinds), default=2)
 
 
 def items_due(judge: Judge) -> QuerySet[Item]:
-    """Pairs routed to the judge about which it was never asked with this prompt.
+    """Items routed to the judge that it can answer and about which it was never asked with this prompt.
 
     Looks only at what was routed since `route_cursor`, so its cost does not grow with what is done.
     """
     asked = JudgeCall.objects.filter(judge=judge, item=OuterRef("pk"), prompt_version=judge.prompt_version)
     decided = Route.objects.filter(id__gt=judge.route_cursor, decision__in=TO_JUDGE, item__project=judge.project_id)
-    routed = pairs().filter(~Exists(asked), pk__in=decided.values("item"), route__in=TO_JUDGE)
+    routed = of_size(*sizes(judge)).filter(~Exists(asked), pk__in=decided.values("item"), route__in=TO_JUDGE)
     return routed.exclude(state=Item.ARCHIVED)
 
 
 def plan(*, judge: Judge, items: int = PLAN) -> int:
-    """Make the calls, two orders each, of the next items that are due; returns how many items."""
+    """Make the calls, one an order, of the next items that are due; returns how many items."""
     looked_at = newest_settled_route()
-    judge.refresh_from_db(fields=["route_cursor"])
-    ids = list(items_due(judge).order_by("id").values_list("id", flat=True)[:items])
+    judge.refresh_from_db(fields=["route_cursor", "prompt_version", "protocol"])
+    responses = Count("responses")
+    due = list(items_due(judge).annotate(n=responses).order_by("id").values_list("id", "n")[:items])
+    guard.let_people_decide([item for item, _size in due])
     JudgeCall.objects.bulk_create(
         (
-            JudgeCall(judge=judge, item_id=item, order_key=key, prompt_version=judge.prompt_version)
-            for item in ids
-            for key in map(protocol.order_key, protocol.ORDERS)
+            JudgeCall(
+                judge=judge, item_id=item, order_key=protocol.order_key(order), prompt_version=judge.prompt_version
+            )
+            for item, size in due
+            for order in orders(judge, size)
         ),
         ignore_conflicts=True,
         batch_size=500,
     )
-    if len(ids) < items:
+    if len(due) < items:
         Judge.objects.filter(pk=judge.pk, route_cursor__lt=looked_at).update(route_cursor=looked_at)
-    return len(ids)
+    return len(due)
+
+
+def orders(judge: Judge, responses: int) -> list[tuple[int, ...]]:
+    """The presented orders in which an item with so many responses is asked: as stored, and reversed."""
+    as_stored = tuple(range(responses))
+    both = judge.kind != Judge.REWARD and protocol_of(judge.protocol).orders == BOTH
+    return [as_stored, as_stored[::-1]] if both and responses > 1 else [as_stored]
 
 
 def newest_settled_route() -> int:
@@ -96,19 +115,23 @@ def judges_due(moment: datetime | None = None) -> list[int]:
     moment = moment or timezone.now()
     free = Q(lease_until=None) | Q(lease_until__lt=moment)
     rested = Q(resume_at=None) | Q(resume_at__lte=moment)
-    judges = Judge.objects.filter(free, rested, enabled=True, project__state=Project.ACTIVE).exclude(
-        state=Judge.STOPPED
-    )
+    enabled = Judge.objects.filter(free, rested, enabled=True, project__state=Project.ACTIVE)
+    judges = enabled.exclude(state=Judge.STOPPED).select_related("project")
     return [judge.pk for judge in judges if pending(judge).exists() or items_due(judge).exists()]
 
 
 def horizon(*, judge: Judge, items: int) -> int:
     """The last call of the next `items` items, whose calls are made if need be; 0 where nothing is due."""
-    orders = len(protocol.ORDERS)
-    lacking = items - pending(judge).count() // orders
+    lacking = items - pending(judge).values("item").distinct().count()
     if lacking > 0:
         plan(judge=judge, items=lacking)
-    return max(pending(judge).order_by("id").values_list("id", flat=True)[: items * orders], default=0)
+    last, seen = 0, set()
+    for call, item in pending(judge).order_by("id").values_list("id", "item_id")[: 2 * items + 1]:
+        seen.add(item)
+        if len(seen) > items:
+            break
+        last = call
+    return last
 
 
 def next_due(judge: Judge, moment: datetime, horizon: int | None = None) -> float | None:
@@ -174,76 +197,14 @@ def bound(judge: Judge, messages: Sequence[dict[str, str]]) -> int:
     )
 
 
-def reserve(judge: Judge, units: int) -> bool:
-    """Set so much aside, if the cap allows it. The caller has locked `judge` and saves it."""
-    left = judge.units_left()
-    if left is not None and units > left:
-        return False
-    judge.reserved_units += units
-    return True
-
-
-@transaction.atomic
-def claim(*, judge_id: int, token: str, most: int, under_way: int, horizon: int | None = None) -> list[Claimed]:
-    """Up to `most` calls that are due, each with its cost reserved; none while the judge waits or is stopped.
-
-    None beyond the call `horizon`, if there is one. Stops the judge when the next call could overrun its cap and none
-    is under way that may turn out cheaper. Raises LeaseLost.
-    """
-    judge = Judge.objects.select_for_update(of=("self",)).select_related("project").get(pk=judge_id)
-    if judge.lease_token != token:
-        raise LeaseLost
-    now = timezone.now()
-    if not may_ask(judge, now):
-        return []
-    most = 1 - under_way if judge.failures >= BREAKER else most
-    due = pending(judge).filter(Q(due_at=None) | Q(due_at__lte=now), claim="", **up_to(horizon))
-    due = due.order_by(FRESH_FIRST, "id")  # a question that fails again and again must not hold up the others
-    calls = list(due.select_related("item").prefetch_related("item__responses")[: max(0, most)])
-    brief = protocol.brief_of(judge.project) if calls else None
-    claimed: list[Claimed] = []
-    for call in calls:
-        assert brief is not None
-        each = claim_one(judge, call, brief, now)
-        if each is None:
-            stop_at_cap(judge, call, anything_under_way=bool(claimed or under_way))
-            break
-        claimed.append(each)
-    JudgeCall.objects.bulk_update([each.call for each in claimed], CLAIM_FIELDS)
-    judge.save(update_fields=["reserved_units", "state", "message"])
-    return claimed
-
-
-CLAIM_FIELDS = ["claim", "claimed_at", "reserved_units", "attempts", "prompt_sha256"]
-
-
 def may_ask(judge: Judge, now: datetime) -> bool:
     rested = judge.resume_at is None or judge.resume_at <= now
     return judge.enabled and judge.state != Judge.STOPPED and rested
 
 
-def claim_one(judge: Judge, call: JudgeCall, brief: protocol.Brief, now: datetime) -> Claimed | None:
-    """The call with its question and its cost reserved; None where the cap does not allow it."""
-    messages = protocol.messages(brief, call.item.prompt, answers_of(call.item), call.order)
-    call.reserved_units = bound(judge, messages)
-    if not reserve(judge, call.reserved_units):
-        return None
-    call.claim, call.claimed_at = secrets.token_hex(16), now
-    call.attempts, call.prompt_sha256 = call.attempts + 1, protocol.fingerprint(messages)
-    return Claimed(judge, call, brief, messages)
-
-
 def answers_of(item: Item) -> list[list[dict[str, Any]]]:
     """The messages of an item's responses in stored order."""
     return [response.messages for response in item.responses.all()]
-
-
-def stop_at_cap(judge: Judge, call: JudgeCall, *, anything_under_way: bool) -> None:
-    """Stop, unless something is under way that may turn out cheaper than was reserved for it."""
-    if anything_under_way:
-        return
-    judge.state = Judge.STOPPED
-    judge.message = cap_reached(judge, call.reserved_units)
 
 
 def cap_reached(judge: Judge, units: int) -> str:

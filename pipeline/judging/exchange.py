@@ -79,13 +79,19 @@ class Address:
     timeout: float  # seconds for one whole request
 
 
-def request(address: Address, messages: Sequence[Mapping[str, str]], dialect: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of a request: temperature 0, and the log-probabilities of its tokens, as far as `dialect` allows."""
-    wanted: dict[str, Any] = {"temperature": 0, "max_tokens": address.max_tokens, "logprobs": True}
+def request(
+    address: Address,
+    messages: Sequence[Mapping[str, str]],
+    dialect: Mapping[str, Any],
+    heat: float = 0.0,
+    logprobs: bool = True,
+) -> dict[str, Any]:
+    """The body of a request: temperature `heat`, log-probabilities of its tokens, as far as `dialect` allows."""
+    wanted: dict[str, Any] = {"temperature": heat, "max_tokens": address.max_tokens, "logprobs": logprobs or None}
     body: dict[str, Any] = {"model": address.model, "messages": list(messages)}
     for name, value in wanted.items():
         taken = dialect.get(name, name)
-        if taken is not None:
+        if taken is not None and value is not None:
             body[taken] = value
     if "logprobs" in body:
         body["top_logprobs"] = TOP_LOGPROBS

@@ -30,6 +30,15 @@ class Verdict:
 def parse(text: str, allowed: Sequence[str]) -> Verdict:
     """The verdict in a reply: one JSON object with `verdict` and perhaps `reason`, and nothing besides.
 
+    Raises Unparsable.
+    """
+    found = fields_of(text, needed=("verdict",), others=("reason",))
+    return Verdict(one_of(found, "verdict", allowed), text_in(found, "reason"))
+
+
+def fields_of(text: str, needed: Sequence[str], others: Sequence[str] = ()) -> dict[str, Any]:
+    """The fields of a reply that is one JSON object with these, each once, and no other.
+
     Tolerated around it: a leading <think> block of models that think aloud, one Markdown code fence, white space.
     Raises Unparsable.
     """
@@ -39,14 +48,25 @@ def parse(text: str, allowed: Sequence[str]) -> Verdict:
         found = json.loads(fenced.group(1) if fenced else body, object_pairs_hook=once_each)
     except (ValueError, RecursionError) as error:
         raise Unparsable(f"The reply is not one JSON object ({error}).") from None
-    if not isinstance(found, dict) or not set(found) <= {"verdict", "reason"}:
-        raise Unparsable("The reply must be an object with “verdict” and “reason” only.")
-    if found.get("verdict") not in allowed:
-        raise Unparsable(f"The verdict is {found.get('verdict')!r:.80} and must be one of {', '.join(allowed)}.")
-    reason = found.get("reason", "")
-    if not isinstance(reason, str):
-        raise Unparsable("The reason must be text.")
-    return Verdict(found["verdict"], reason.strip()[:MOST_REASON])
+    if not isinstance(found, dict) or not set(needed) <= set(found) <= {*needed, *others}:
+        words = " and ".join(f"“{name}”" for name in (*needed, *others))
+        raise Unparsable(f"The reply must be an object with {words} only.")
+    return found
+
+
+def one_of(found: Mapping[str, Any], name: str, allowed: Sequence[str]) -> str:
+    """A field that must be one of these values. Raises Unparsable."""
+    if found[name] not in allowed:
+        raise Unparsable(f"The {name} is {found[name]!r:.80} and must be one of {', '.join(allowed)}.")
+    return str(found[name])
+
+
+def text_in(found: Mapping[str, Any], name: str, longest: int = MOST_REASON) -> str:
+    """A field that must be text, empty where it is missing. Raises Unparsable."""
+    said = found.get(name, "")
+    if not isinstance(said, str):
+        raise Unparsable(f"The {name} must be text.")
+    return said.strip()[:longest]
 
 
 def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -81,12 +101,12 @@ def collected(token: Mapping[str, Any], lead: str, allowed: Sequence[str]) -> di
     """The candidates at one place by verdict; `lead` is what the token holds before the verdict begins (` "`)."""
     others = token.get("top_logprobs")
     candidates = [other for other in others if is_candidate(other)] if isinstance(others, list) else []
-    shares: dict[str, float] = {}
+    found: dict[str, float] = {}
     for candidate in candidates or [token]:
         verdict = named(candidate["token"], lead, allowed)
         if verdict:
-            shares[verdict] = shares.get(verdict, 0.0) + math.exp(min(0.0, candidate["logprob"]))
-    return {verdict: math.log(share) for verdict, share in shares.items() if share > 0}
+            found[verdict] = found.get(verdict, 0.0) + math.exp(min(0.0, candidate["logprob"]))
+    return {verdict: math.log(share) for verdict, share in found.items() if share > 0}
 
 
 def named(token: str, lead: str, allowed: Sequence[str]) -> str | None:
@@ -109,8 +129,11 @@ def is_candidate(value: Any) -> bool:
 
 def confidence(logprobs: Mapping[str, float], verdict: str) -> float | None:
     """The verdict's probability among the verdicts whose log-probability is known; None where its own is not."""
-    if verdict not in logprobs:
-        return None
-    top = max(logprobs.values())
-    shares = {name: math.exp(value - top) for name, value in logprobs.items()}
-    return shares[verdict] / sum(shares.values())
+    return shares(logprobs)[verdict] if verdict in logprobs else None
+
+
+def shares(logprobs: Mapping[str, float]) -> dict[str, float]:
+    """Probabilities that add up to 1, of values whose log-probabilities (nats) are known."""
+    top = max(logprobs.values(), default=0.0)
+    weights = {name: math.exp(value - top) for name, value in logprobs.items()}
+    return {name: weight / sum(weights.values()) for name, weight in weights.items()}

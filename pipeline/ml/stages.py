@@ -25,6 +25,14 @@ _ROWS = (
     Stage("generate", "Generate responses", "pipeline.ml.generate", configs.GenerateConfig, ("model", "prompts")),
     Stage("judge", "Judge responses", "pipeline.ml.judge", configs.JudgeConfig, ("model", "requests")),
     Stage(
+        "judge_reward",
+        "Judge responses by reward models",
+        "pipeline.ml.judge_reward",
+        configs.JudgeConfig,
+        ("model", "requests"),
+        tuple(f"model_{number}" for number in range(2, 9)),
+    ),
+    Stage(
         "train_reward",
         "Train a reward model",
         "pipeline.ml.trainers.reward",

@@ -16,7 +16,11 @@ from pipeline import money
 
 
 class Judge(models.Model):
-    """A language model set up to rate: endpoint, model, prompt version, price, spend cap.
+    """A language model set up to rate: endpoint, model, prompt version, protocol, price, spend cap.
+
+    Its protocol (`pipeline.judging.config`) says how it is asked. A panel or a cascade asks the models of other
+    judges, its members, and pays for them itself. A reward judge is one reward model of ours, or several as an
+    ensemble.
 
     The key of an endpoint is kept encrypted and is never shown again (`pipeline.judging.secrets`).
 
@@ -24,8 +28,16 @@ class Judge(models.Model):
     ready → stopped (needs a person: key refused, cap reached …; `message` says what to do).
     """
 
-    ENDPOINT, LOCAL = "endpoint", "local"
-    KINDS = [(ENDPOINT, "OpenAI-compatible endpoint"), (LOCAL, "model of the registry, on this machine")]
+    ENDPOINT, LOCAL, REWARD, PANEL, CASCADE = "endpoint", "local", "reward", "panel", "cascade"
+    KINDS = [
+        (ENDPOINT, "OpenAI-compatible endpoint"),
+        (LOCAL, "model of the registry, on this machine"),
+        (REWARD, "reward model or ensemble of the registry, on this machine"),
+        (PANEL, "panel of several judges"),
+        (CASCADE, "cheap judge first, dear judge when unsure"),
+    ]
+    BY_RUNS = (LOCAL, REWARD)  # asked by a run, in a process of its own
+    OF_MEMBERS = (PANEL, CASCADE)
     READY, WAITING, STOPPED = "ready", "waiting", "stopped"
     STATES = [(state, state) for state in (READY, WAITING, STOPPED)]
 
@@ -39,7 +51,13 @@ class Judge(models.Model):
     model_version = models.ForeignKey(
         "pipeline.ModelVersion", null=True, blank=True, on_delete=models.PROTECT, related_name="judges"
     )
-    prompt_version = models.CharField(max_length=40, default="pairwise-1")
+    reward_models = models.ManyToManyField("pipeline.ModelVersion", blank=True, related_name="reward_judges")
+    members = models.ManyToManyField("self", through="JudgeMember", symmetrical=False, related_name="member_of")
+    prompt = models.ForeignKey(
+        "pipeline.JudgePrompt", null=True, blank=True, on_delete=models.RESTRICT, related_name="judges"
+    )
+    prompt_version = models.CharField(max_length=40, default="pairwise-1", help_text="the prompt's name")
+    protocol = models.JSONField(default=dict, blank=True, help_text="how it is asked, as `judging.config` has it")
     enabled = models.BooleanField(default=True)
     concurrency = models.PositiveSmallIntegerField(
         default=4,
@@ -51,6 +69,13 @@ class Judge(models.Model):
         default=60,
         validators=[MinValueValidator(1), MaxValueValidator(3600)],
         help_text="Seconds until an answer that does not come is given up.",
+    )
+    per_minute = models.PositiveIntegerField(
+        "questions a minute",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="At most so many are sent in any minute; empty for no limit.",
     )
     max_tokens = models.PositiveIntegerField(
         "longest reply",
@@ -103,7 +128,7 @@ class Judge(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["project", "name"], name="judge_unique_name"),
             models.CheckConstraint(
-                condition=Q(kind="endpoint") & ~Q(base_url="") | Q(kind="local"),
+                condition=~Q(kind="endpoint", base_url=""),
                 name="judge_endpoint_has_url",
             ),
         ]
@@ -128,8 +153,23 @@ class Judge(models.Model):
         return money.units(self.spend_cap) - self.spent_units - self.reserved_units - self.unknown_units
 
 
+class JudgeMember(models.Model):
+    """One judge of a panel, or one tier of a cascade: the cheap one is at position 0."""
+
+    judge = models.ForeignKey(Judge, on_delete=models.CASCADE, related_name="seats")
+    member = models.ForeignKey(Judge, on_delete=models.RESTRICT, related_name="seats_elsewhere")
+    position = models.PositiveSmallIntegerField()
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [models.UniqueConstraint(fields=["judge", "member"], name="judge_member_unique")]
+
+
 class JudgeCall(models.Model):
     """One question to a judge about one item in one presentation order, with what it said and what it cost.
+
+    A protocol of several requests (samples, criteria, a reference answer first …) still is one call: its requests are
+    JudgeReply rows, and its tokens and cost are their sums.
 
     A pending call is due. A worker claims it before it asks; `claim` names the claim, so that only its holder can
     settle the call, and a claim whose worker died is taken over.
@@ -176,6 +216,41 @@ class JudgeCall(models.Model):
     def order(self) -> list[int]:
         """The presented order: "1-0" → [1, 0]."""
         return [int(position) for position in self.order_key.split("-")]
+
+    @property
+    def cost(self) -> Decimal:
+        return money.amount(self.cost_units)
+
+
+class JudgeReply(models.Model):
+    """One paid reply of an endpoint, or one result of a tool, kept under what was asked: never paid twice.
+
+    `key` is the SHA-256 of address, model, messages, sampling and number of the sample; within a project the same
+    question to the same model is answered from here.
+    """
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="judge_replies")
+    judge = models.ForeignKey(Judge, on_delete=models.CASCADE, related_name="paid_replies", help_text="who paid")
+    call = models.ForeignKey(
+        JudgeCall, null=True, blank=True, on_delete=models.SET_NULL, related_name="paid_replies", help_text="for what"
+    )
+    key = models.CharField(max_length=64)
+    step = models.CharField(max_length=120, help_text="verdict, reference, rating of …")
+    model = models.CharField(max_length=200, blank=True)
+    temperature = models.FloatField(default=0.0)
+    sample = models.PositiveIntegerField(default=0)
+    text = models.TextField(blank=True)
+    finish_reason = models.CharField(max_length=40, blank=True)
+    logprobs = models.JSONField(default=dict, blank=True, help_text="answer → log-probability, if the endpoint tells")
+    tokens_input = models.PositiveIntegerField(null=True)
+    tokens_output = models.PositiveIntegerField(null=True)
+    cost_units = models.BigIntegerField(default=0)
+    seconds = models.FloatField(default=0.0)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "key"], name="judge_reply_unique_key")]
+        indexes = [models.Index(fields=["judge", "created_at"], name="judge_reply_recent")]
 
     @property
     def cost(self) -> Decimal:

@@ -104,7 +104,6 @@ def stage_process(*arguments):
     return subprocess.Popen(
         [sys.executable, "-m", "pipeline.ml", *[str(item) for item in arguments]],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -137,13 +136,10 @@ TRAINING = {"dpo", "exported_datasets", "generate", "ppo", "ppo_learning", "ppo_
 
 
 def pytest_collection_modifyitems(items):
-    """Nothing in this folder knows of a database; what trains takes longer than the everyday part may."""
+    """What trains takes longer than the everyday part may."""
     here = Path(__file__).parent
     for item in items:
-        if here not in item.path.parents:
-            continue
-        item.add_marker(pytest.mark.database_free)
-        if item.path.stem.removeprefix("test_") in TRAINING:
+        if here in item.path.parents and item.path.stem.removeprefix("test_") in TRAINING:
             item.add_marker(pytest.mark.stage)
 
 

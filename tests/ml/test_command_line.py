@@ -119,6 +119,7 @@ def test_after_a_failure_a_run_can_be_started_again(judge):
     ]
 
 
+@pytest.mark.slow
 def test_a_folder_in_use_is_left_alone(judge, capsys):
     run_file = judge(lambda folder: {})
     holder = RunFolder(run_file.parent)

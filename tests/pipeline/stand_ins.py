@@ -4,7 +4,7 @@ import itertools
 from pathlib import Path
 
 from annotate.models import Project, Rater
-from pipeline.models import Judge, Loop, ModelVersion, Run, Snapshot
+from pipeline.models import Judge, Loop, ModelVersion, Proposal, Run, Snapshot, Study
 from tests import factories
 
 COUNT = itertools.count(1)
@@ -31,6 +31,18 @@ def judge(project: Project, **fields) -> Judge:
     rater = factories.rater(project, name=name, kind=Rater.JUDGE)
     values = {"kind": Judge.ENDPOINT, "base_url": "http://127.0.0.1:9/v1", "model": "tiny", **fields}
     return Judge.objects.create(project=project, rater=rater, name=name, **values)
+
+
+def study(project: Project, **fields) -> Study:
+    """A trial on attacks that is due, of a judge of its own."""
+    values = {"kind": Study.PROBES, "evaluator": "tiny · pairwise-1", "prompt_version": "pairwise-1", **fields}
+    return Study.objects.create(judge=judge(project), **values)
+
+
+def proposal(project: Project, **fields) -> Proposal:
+    """A criterion that a person proposed, for a judge of its own."""
+    values = {"kind": Proposal.CRITERION, "source": Proposal.PERSON, "title": "Concise", **fields}
+    return Proposal.objects.create(project=project, judge=judge(project), **values)
 
 
 def snapshot(project: Project, folder: Path, **fields) -> Snapshot:

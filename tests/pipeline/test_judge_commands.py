@@ -150,7 +150,7 @@ def test_a_judging_process_can_be_killed_at_any_moment(judge, judged_item, serve
         judged_item()
     server.respond = lambda request: Answer(wait=0.1)
     process = judging_process(judge.project)
-    wait_for(lambda: server.served >= 6)
+    wait_for(lambda: Annotation.objects.count() >= 4)
     process.send_signal(ending)
     _, message = process.communicate(timeout=30)
     assert process.returncode == (-9 if ending == signal.SIGKILL else 130), message
@@ -166,7 +166,8 @@ def test_a_judging_process_can_be_killed_at_any_moment(judge, judged_item, serve
     assert set(JudgeCall.objects.values_list("state", flat=True)) == {"answered"}
     assert judge.spent_units == 30 * 210_000_000 == sum(JudgeCall.objects.values_list("cost_units", flat=True))
     assert judge.reserved_units == 0
-    # What was with the endpoint when the process was killed is asked twice, and booked as what it may have cost.
+    # What was with the endpoint, or had come back a moment ago, when the process was killed is asked twice, and booked
+    # as what it may have cost.
     asked_twice = len(server.requests) - 30
     assert (asked_twice > 0) == (judge.unknown_units > 0) == (ending == signal.SIGKILL)
-    assert asked_twice <= judge.concurrency
+    assert asked_twice <= 3 * judge.concurrency

@@ -5,9 +5,9 @@ from django.test import Client
 from django.urls import reverse
 
 from annotate.models import Annotation
-from pipeline.judging import judge_items, settling
+from pipeline.judging import built_in, judge_items, settling
 from pipeline.judging.secrets import decrypt
-from pipeline.models import Judge, JudgeCall
+from pipeline.models import Judge, JudgeCall, JudgePrompt
 from tests.pipeline import stand_ins
 from tests.pipeline.judge_server import Answer, error, says
 
@@ -104,9 +104,9 @@ def test_trying_shows_the_raw_exchange_and_keeps_only_its_cost(judge, judged_ite
     item = judged_item("Try me", route="human")
     server.respond = lambda request: Answer(says("B", "shorter"))
     page = manage.post(at("judge_try", judge), {"item": item.external_id}).content.decode()
-    assert page.count("It says B") == 2
     assert "<b>b</b> in stored order" in page
     assert "<b>a</b> in stored order" in page
+    assert page.count("shorter") == 4  # twice as the reason, twice in the raw reply
     assert "&quot;prompt_tokens&quot;: 100" in page
     assert "Pick the *better* answer." in page
     assert "sk-secret" not in page
@@ -121,7 +121,7 @@ def test_trying_learns_what_the_endpoint_will_not_take(judge, judged_item, serve
     server.respond = lambda request: (
         error(400, "no logprobs here", param="logprobs") if "logprobs" in request else Answer()
     )
-    assert manage.post(at("judge_try", judge)).content.decode().count("It says A") == 2
+    assert manage.post(at("judge_try", judge)).content.decode().count("in stored order") == 2
     judge.refresh_from_db()
     assert judge.dialect == {"logprobs": None}
     assert judge.spent_units == 420_000_000
@@ -221,3 +221,90 @@ def test_the_list_costs_the_same_however_many_judges(judge, manage, django_asser
         stand_ins.judge(project)
     with django_assert_max_num_queries(len(few)):
         manage.get(address)
+
+
+# --- Protocols, several judges, prompts -----------------------------------------------------------------------
+ENDPOINT = {"model": "m", "price_input": "0", "price_output": "0", "max_tokens": "300", "concurrency": "4",
+            "timeout_seconds": "60"}  # fmt: skip
+
+
+def test_a_protocol_is_chosen_in_the_browser_and_stays_once_it_has_judged(project, manage, server, judged_item):
+    judged_item()
+    form = {"name": "slow", "base_url": server.url, **ENDPOINT, "protocol_pairwise": "verdict",
+            "protocol_orders": "both", "protocol_samples": "3", "protocol_temperature": "0.5",
+            "protocol_evidence_calls": "3", "protocol_reference": "on", "per_minute": "600"}  # fmt: skip
+    assert manage.post(reverse("judge_new", args=[project.slug]), form).status_code == 302
+    judge = Judge.objects.get()
+    assert (judge.protocol["samples"], judge.protocol["reference"], judge.protocol["logprobs"]) == (3, True, False)
+    assert judge.per_minute == 600
+    page = manage.get(at("judge", judge)).content.decode()
+    assert "Own answer first" in page
+    server.respond = lambda request: Answer(says("A"))
+    judge_items(judge=judge)
+    change = {**form, "protocol_samples": "5"}
+    manage.post(at("judge_edit", judge), change)  # the field is shown, and cannot be changed
+    judge.refresh_from_db()
+    assert judge.protocol["samples"] == 3
+    wrong = {**form, "name": "odd", "protocol_pairwise": "ratings", "protocol_critique": "on"}
+    response = manage.post(reverse("judge_new", args=[project.slug]), wrong)
+    assert (response.status_code, "turn one off" in response.content.decode()) == (422, True)
+
+
+def test_a_cascade_and_a_panel_are_set_up_from_judges_that_are_there(project, manage, judge, server):
+    dear = stand_ins.judge(project)
+    for kind, chosen in (
+        ("cascade", {"first": judge.pk, "last": dear.pk}),
+        ("panel", {"members": [judge.pk, dear.pk]}),
+    ):
+        address = reverse("judge_new", args=[project.slug]) + f"?kind={kind}"
+        assert manage.get(address).status_code == 200
+        response = manage.post(address, {"name": kind, "concurrency": "4", "threshold": "0.9", **chosen})
+        assert response.status_code == 302, response.content.decode()
+        made = Judge.objects.get(kind=kind)
+        assert [seat.member for seat in made.seats.all()] == [judge, dear]
+        assert judge.name in manage.get(at("judge", made)).content.decode()
+    assert Judge.objects.get(kind="cascade").protocol["threshold"] == 0.9
+    same = manage.post(address, {"name": "two", "concurrency": "4", "members": [judge.pk]})
+    assert (same.status_code, "two different judges" in same.content.decode()) == (422, True)
+
+
+def test_prompts_are_previewed_on_a_real_item_and_saved_as_versions(project, manage, judged_item, judge, server):
+    judged_item("Is the sea salty?")
+    address = reverse("judge_prompts", args=[project.slug])
+    page = manage.get(address).content.decode()
+    assert "You compare two answers" in page
+    assert "Is the sea salty?" in page
+    words = {f"template_{kind}": f"Judge this {kind}." for kind in built_in.TEMPLATES}
+    words |= {
+        "template_preference": "Be strict.\n\n{principles}",
+        "principles": "Truth <b>first</b>.",
+        "note": "why not",
+    }
+    shown = manage.post(reverse("judge_prompt_preview", args=[project.slug]), words).content.decode()
+    assert "Be strict." in shown
+    assert "Truth &lt;b&gt;first" in shown
+    assert "Is the sea salty?" in shown
+    rated = manage.post(reverse("judge_prompt_preview", args=[project.slug]), {**words, "kind": "rating"})
+    assert "Judge this rating." in rated.content.decode()
+    assert JudgePrompt.objects.count() == 1  # a preview keeps nothing
+    wrong = manage.post(address, {**words, "template_span": "Mark {item}."})
+    assert (wrong.status_code, "which nothing fills" in wrong.content.decode()) == (422, True)
+    assert manage.post(address, words).status_code == 302
+    made = JudgePrompt.objects.get(number=2)
+    assert (made.principles, made.note) == ("Truth <b>first</b>.", "why not")
+    judge_items(judge=judge)
+    server.requests.clear()
+    assert "<option selected>pairwise-1</option>" in manage.get(at("judge", judge)).content.decode()
+    manage.post(at("judge_try", judge), {"prompt": "prompt-2"})
+    assert {request["messages"][0]["content"][:10] for request in server.requests} == {"Be strict."}
+    judge.refresh_from_db()
+    assert judge.prompt_version == "pairwise-1"  # tried, not chosen
+    form = {"base_url": server.url, **ENDPOINT, "prompt": made.pk}
+    assert manage.post(at("judge_edit", judge), form).status_code == 302
+    late = judged_item("Is the sky blue?")
+    server.requests.clear()
+    judge_items(judge=judge)
+    assert {request["messages"][0]["content"][:10] for request in server.requests} == {"Be strict."}
+    assert set(late.annotations.values_list("metadata__prompt_version", flat=True)) == {"prompt-2"}
+    first = Annotation.objects.exclude(item=late)
+    assert set(first.values_list("metadata__prompt_version", flat=True)) == {"pairwise-1"}

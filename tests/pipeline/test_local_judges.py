@@ -137,3 +137,69 @@ def test_consistency_counts_items_and_the_favoured_place():
     assert (found["low"], found["high"]) == (pytest.approx(0.0945, abs=1e-3), pytest.approx(0.9055, abs=1e-3))
     assert found["first"] == 3 / 6  # a first, a last; a first, b first; b last; a last
     assert consistency_of([]) == {"n": 0, "share": None, "low": None, "high": None, "first": None}
+
+
+# --- Reward models --------------------------------------------------------------------------------------------
+@pytest.fixture
+def ensemble(project, tmp_path):
+    """A judge of two reward models."""
+    models = [stand_ins.model(project, path=str(tmp_path), sha256=mark * 64) for mark in "ab"]
+    return setup.create_reward_judge(project=project, name="ensemble", models=models)
+
+
+def test_reward_models_are_asked_once_an_item_without_an_order(ensemble, judged_item):
+    item = judged_item("Is the sea salty?", ("It is sweet.", "It is salty."))
+    run = Run.objects.get(pk=judge_items(judge=ensemble)["run"])
+    assert (run.kind, run.inputs["model"]["sha256"][0], run.inputs["model_2"]["sha256"][0]) == (
+        "judge_reward",
+        "a",
+        "b",
+    )
+    (row,) = requests_of(run)
+    assert row["prompt"] == item.prompt
+    assert [response[0]["content"] for response in row["responses"]] == ["It is sweet.", "It is salty."]
+
+
+def scored(run, first, second):
+    """Let the run have succeeded with these scores of the first and the second response, one a model."""
+    lines = [
+        {"id": row["id"], "scores": [first, second], "tokens": 40, "shortened": False} for row in requests_of(run)
+    ]
+    (Path(run.folder) / "verdicts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    Run.objects.filter(pk=run.pk).update(state=Run.SUCCEEDED)
+    run.refresh_from_db()
+
+
+def test_the_margin_s_sigmoid_is_the_confidence_and_the_ensemble_s_variance_is_kept(ensemble, judged_item):
+    item = judged_item()
+    run = Run.objects.get(pk=judge_items(judge=ensemble)["run"])
+    scored(run, [0.0, 1.0], [1.0, 3.0])
+    outcomes.record(run)
+    (made,) = item.annotations.all()
+    # σ(-1) = 0.268941, σ(-2) = 0.119203: the mean for the first is 0.194072, their variance 0.005605
+    assert made.answers["preference"]["choice"] == "b"
+    assert made.confidence == pytest.approx(0.805928, abs=1e-6)
+    assert made.metadata["margin"] == pytest.approx(2 * 0.194072 - 1, abs=1e-6)
+    assert made.metadata["variance"] == pytest.approx(0.005605, abs=1e-6)
+    assert made.metadata["score_margins"] == [-1.0, -2.0]
+    assert made.answers["preference"]["strength"] == 2
+    assert Label.objects.get(item=item).value == "b"
+
+
+def test_equal_scores_are_a_tie_and_no_number_is_no_verdict(ensemble, judged_item):
+    tied, broken = judged_item(), judged_item()
+    run = Run.objects.get(pk=judge_items(judge=ensemble)["run"])
+    lines = [
+        {"id": row["id"], "scores": scores, "tokens": 1, "shortened": False}
+        for row, scores in zip(requests_of(run), ([[1, 2], [1, 2]], [[None, 1], [0, 1]]), strict=True)
+    ]
+    (Path(run.folder) / "verdicts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    local.take_in_verdicts(run)
+    assert tied.annotations.get().answers["preference"]["choice"] == "tie"
+    assert broken.annotations.get().answers["preference"]["choice"] == "unparsable"
+    assert judges_due() == []
+
+
+def test_what_is_no_reward_model_is_no_reward_judge(project):
+    with pytest.raises(setup.SetupError, match="1 to 8 reward models"):
+        setup.create_reward_judge(project=project, name="x", models=[stand_ins.model(None, kind="base")])
