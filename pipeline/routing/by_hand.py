@@ -3,7 +3,6 @@
 A decision by hand is certain, so its propensity is 1; whoever learns from propensities must leave it out or say so.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +12,8 @@ from django.utils.translation import gettext_lazy
 from annotate.managing import bulk, curating
 from annotate.models import Item, Project, User
 from annotate.queue import PEOPLE, open_to_people
-from pipeline.models import Route
+from pipeline.routing import deciding
+from pipeline.routing.choosing.opening import Choice
 
 NAME, VERSION = "by hand", "1"
 WORDS = dict(Item.ROUTES)
@@ -47,20 +47,9 @@ def write(project: Project, routes: Mapping[int, Mapping[str, Any]], by: User | 
 
 
 def keep(ids: Sequence[int], decision: str, by: User | None) -> None:
-    numbers = Counter(dict(Route.objects.filter(item__in=ids).order_by("number").values_list("item_id", "number")))
     reason = _("Decided by %(name)s for many items at once.") % {"name": by or NAME}
-    Route.objects.bulk_create(
-        Route(
-            item_id=pk,
-            number=numbers[pk] + 1,
-            decision=decision,
-            reason=reason[:300],
-            propensity=1.0,
-            policy=NAME,
-            policy_version=VERSION,
-        )
-        for pk in ids
-    )
+    choice = Choice(decision, NAME, reason, {decision: 1.0})
+    deciding.keep([deciding.Decided(pk, choice) for pk in ids], VERSION)
 
 
 def in_words(facet: Mapping[str, Any]) -> str:

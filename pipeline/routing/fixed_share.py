@@ -1,4 +1,4 @@
-"""The policy of fixed shares: so many per cent to people, to the judge, to both, drawn by a hash.
+"""Fixed shares: so many per cent to people, to the judge, to both, drawn by a hash.
 
 The draw depends on the policy's version (which holds the shares), the project and the item alone, so any decision can
 be replayed. Pure functions, no database.
@@ -12,21 +12,11 @@ HUMAN, JUDGE, BOTH = "human", "judge", "both"
 
 
 @dataclass(frozen=True)
-class Decision:
-    """Who is asked about an item; `propensity` is the probability that this was decided."""
-
-    decision: str
-    reason: str
-    propensity: float
-
-
-@dataclass(frozen=True)
 class FixedShare:
-    """Shares in per cent; together with people's they are 100. Without a judge all goes to people."""
+    """Shares in per cent; together with people's they are 100."""
 
     judge: int
     both: int
-    has_judge: bool
 
     @property
     def people(self) -> int:
@@ -39,19 +29,17 @@ class FixedShare:
 
     @property
     def version(self) -> str:
-        return f"1/people-{self.people}/judge-{self.judge}/both-{self.both}" if self.has_judge else "1/no-judge"
+        return f"1/people-{self.people}/judge-{self.judge}/both-{self.both}"
 
-    def decide(self, project: str, item: str) -> Decision:
-        """The decision for one item, by the project's slug and the item's external id."""
-        if not self.has_judge:
-            return Decision(HUMAN, "This project has no enabled judge, so everything goes to people.", 1.0)
-        place = 100 * draw(self.version, project, item)
+    def parts(self) -> list[tuple[str, float, str]]:
+        """Decision, probability and reason of each part of [0, 1), in order; those of nothing are left out."""
         shares = f"{self.people}% to people, {self.judge}% to the judge, {self.both}% to both"
-        if place < self.both:
-            return Decision(BOTH, f"Drawn to measure the judge against people ({shares}).", self.both / 100)
-        if place < self.both + self.judge:
-            return Decision(JUDGE, f"Drawn for the judge ({shares}).", self.judge / 100)
-        return Decision(HUMAN, f"Drawn for people ({shares}).", self.people / 100)
+        found = [
+            (BOTH, self.both / 100, f"Drawn to measure the judge against people ({shares})."),
+            (JUDGE, self.judge / 100, f"Drawn for the judge ({shares})."),
+            (HUMAN, self.people / 100, f"Drawn for people ({shares})."),
+        ]
+        return [part for part in found if part[1] > 0]
 
 
 def draw(version: str, project: str, item: str) -> float:

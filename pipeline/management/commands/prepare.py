@@ -4,12 +4,13 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
-from django.core.management import BaseCommand, CommandError, call_command
+from django.core.management import CommandError, call_command
 
+from annotate.commands import PlainCommand
 from pipeline import demo
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Bring the tables up to date and, with PLUMBLINE_DEV=1, set up the demo."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
