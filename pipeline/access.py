@@ -8,7 +8,7 @@ from django.shortcuts import get_object_or_404
 
 from annotate.access import managed_project, reviewed_project
 from annotate.models import Project, User
-from pipeline.models import Judge, Loop, ModelVersion, Run, Snapshot
+from pipeline.models import Judge, Loop, ModelVersion, Proposal, Run, Snapshot, Study
 
 
 def run_of(project: Project, pk: int) -> Run:
@@ -56,6 +56,19 @@ def seen_judge(user: User, slug: str, pk: int) -> Judge:
 def managed_judge(user: User, slug: str, pk: int) -> Judge:
     """A judge of a project that the user manages. Raises Http404."""
     return judge_of(managed_project(user, slug), pk)
+
+
+def managed_study(user: User, slug: str, pk: int) -> Study:
+    """A study of a judge of a project that the user manages. Raises Http404."""
+    found = Study.objects.filter(judge__project=managed_project(user, slug), pk=pk)
+    return get_object_or_404(found.select_related("judge__project", "judge__rater", "judge__model_version"))
+
+
+def managed_proposal(user: User, slug: str, pk: int) -> Proposal:
+    """A proposed criterion or prompt of a project that the user manages. Raises Http404."""
+    found = Proposal.objects.filter(project=managed_project(user, slug), pk=pk)
+    whole = found.select_related("project", "judge__project", "judge__rater", "judge__prompt", "prompt", "study")
+    return get_object_or_404(whole)
 
 
 def snapshot_of(project: Project, pk: int) -> Snapshot:

@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.db.models import QuerySet
+from django.utils.translation import gettext_lazy as _
 
 from annotate.models import Project
 from pipeline import loops, registry
@@ -120,15 +121,15 @@ class TrainForm(StageForm):
                 queryset=registry.usable(project, ModelVersion.REWARD),
                 initial=registry.reward_in_use(project),
                 empty_label=None,
-                label="Reward model",
-                help_text="What scores the policy's answers.",
+                label=_("Reward model"),
+                help_text=_("What scores the policy's answers."),
             )
         self.fields["snapshot"] = forms.ModelChoiceField(
             queryset=Snapshot.objects.filter(project=project),
             required=False,
-            empty_label="the labels as they are now",
-            label="Labels",
-            help_text="A snapshot trains on exactly the labels of its day.",
+            empty_label=_("the labels as they are now"),
+            label=_("Labels"),
+            help_text=_("A snapshot trains on exactly the labels of its day."),
         )
 
 
@@ -144,20 +145,20 @@ class GenerateForm(StageForm):
         sources = [(self.PASTED, "prompts that I paste"), (self.PROJECT, "the prompts that the project has")]
         if project.is_demo:
             sources.append((self.DEMO, "the demo's prompts"))
-        self.fields["source"] = forms.ChoiceField(choices=sources, initial=self.PASTED, label="Answer")
+        self.fields["source"] = forms.ChoiceField(choices=sources, initial=self.PASTED, label=_("Answer"))
         self.fields["prompts"] = forms.CharField(
             required=self.data.get("source", self.PASTED) == self.PASTED,
-            label="Prompts",
+            label=_("Prompts"),
             error_messages={"required": "Paste at least one prompt, or choose other prompts above."},
             widget=forms.Textarea(attrs={"rows": 8}),
-            help_text="One a line; or with empty lines between them, if a prompt has several lines; or JSON lines.",
+            help_text=_("One a line; or with empty lines between them, if a prompt has several lines; or JSON lines."),
         )
         self.fields["model"] = forms.ModelChoiceField(
             queryset=models_to_choose(project, (ModelVersion.POLICY, ModelVersion.BASE)),
             initial=registry.policy_in_use(project),
             empty_label=None,
-            label="Model",
-            help_text="The promoted policy, unless you choose another.",
+            label=_("Model"),
+            help_text=_("The promoted policy, unless you choose another."),
         )
 
 
@@ -173,13 +174,13 @@ class LoopForm(forms.Form):
 
     name = forms.CharField(max_length=120, initial="Retrain the reward model")
     step = forms.ChoiceField(
-        choices=[(kind, STAGES[kind].title) for kind in loops.STEPS], initial="train_reward", label="What it starts"
+        choices=[(kind, STAGES[kind].title) for kind in loops.STEPS], initial="train_reward", label=_("What it starts")
     )
     new_labels = forms.IntegerField(
-        min_value=1, initial=100, label="New labels", help_text="It starts when this many new labels are there."
+        min_value=1, initial=100, label=_("New labels"), help_text=_("It starts when this many new labels are there.")
     )
     every_minutes = forms.IntegerField(
-        min_value=1, max_value=60 * 24 * 31, initial=10, label="Looks every", help_text="minutes"
+        min_value=1, max_value=60 * 24 * 31, initial=10, label=_("Looks every"), help_text=_("minutes")
     )
     like = RunChoice(
         queryset=Run.objects.none(),
@@ -199,6 +200,10 @@ class LoopForm(forms.Form):
         like = data.pop("like", None)
         if like is not None and like.kind != data.get("step"):
             title = STAGES[data["step"]].title if data.get("step") else "that"
-            self.add_error("like", f"Run {like.pk} is no run of “{title}”: choose one, or the defaults.")
+            self.add_error(
+                "like",
+                _("Run %(pk)s is no run of “%(title)s”: choose one, or the defaults.")
+                % {"pk": like.pk, "title": title},
+            )
         data["config"] = like.config if like is not None else {}
         return data

@@ -133,6 +133,7 @@ def verdicts_given(run: Run) -> str:
 OUTCOMES: dict[str, Callable[[Run], str]] = {
     "generate": responses_generated,
     "judge": verdicts_given,
+    "judge_reward": verdicts_given,
     "train_reward": reward_model_trained,
     "dpo": policy_trained,
     "ppo": policy_trained,

@@ -7,9 +7,13 @@ from pipeline import launcher, loops, routing, runs, shutdown
 from pipeline.datasets import cuts
 from pipeline.judging.asking import judge_items
 from pipeline.judging.calls import judges_due
-from pipeline.models import Judge
+from pipeline.models import Judge, Study
+from pipeline.quality import attacks, measuring, priors, rounds, studies
+from pipeline.quality.kinds import KINDS
+from pipeline.routing import buying, comparing
 
 JUDGE_SECONDS = 120.0  # then others get their turn, and the next wake goes on
+PRIOR_BATCHES = 40  # of 500 items; the next look goes on
 
 
 @shared_task
@@ -21,8 +25,14 @@ def wake() -> None:
             runs.ask_worker(run.pk, queue="default")  # ending a trainer is short, and its own worker may be gone
     for project_id in routing.projects_to_route():
         route_project.delay(project_id)
+    for project_id in buying.projects_to_follow():
+        follow_project.delay(project_id)
+    for project_id in comparing.due():
+        compare_policies.delay(project_id)
     for judge_id in judges_due():
         judge_items_task.delay(judge_id)
+    for study_id in studies.due():
+        run_study.delay(study_id)
     for cut_id in cuts.due():
         cuts.ask_worker(cut_id)
 
@@ -43,12 +53,46 @@ def route_project(project_id: int) -> None:
 
 
 @shared_task
+def follow_project(project_id: int) -> None:
+    """Bring a project's routing up to what was answered, and spend its budget on."""
+    project = Project.objects.filter(pk=project_id).first()
+    if project is not None:
+        buying.look(project)
+
+
+@shared_task
+def compare_policies(project_id: int) -> None:
+    """Replay policies on what people and judges both answered, unless another worker does."""
+    project = Project.objects.filter(pk=project_id).first()
+    if project is not None:
+        comparing.run(project)
+
+
+@shared_task
 def judge_items_task(judge_id: int, again: bool = False) -> None:
     """Let a judge answer what is due, unless another worker asks it; `again` asks one that rests or has stopped."""
     judge = Judge.objects.filter(pk=judge_id).select_related("project").first()
     if judge is not None:
         with shutdown.noticing_signals() as asked_to_go:
             judge_items(judge=judge, seconds=JUDGE_SECONDS, again=again, stop=asked_to_go)
+
+
+@shared_task
+def run_study(study_id: int) -> None:
+    """Ask a judge what a study of it has to ask, unless another worker does."""
+    study = Study.objects.filter(pk=study_id).first()
+    if study is not None:
+        with shutdown.noticing_signals() as asked_to_go:
+            rounds.run_study(study=study, kind=KINDS[study.kind], seconds=JUDGE_SECONDS, stop=asked_to_go)
+
+
+@shared_task
+def measure_judges() -> None:
+    """Measure judges against people where something is new, and bring items' priors up to their calibrations."""
+    for project in Project.objects.filter(state=Project.ACTIVE):
+        measuring.refresh(project)
+        priors.write_priors(project, most=PRIOR_BATCHES)
+        attacks.look(project)
 
 
 @shared_task

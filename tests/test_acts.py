@@ -7,8 +7,12 @@ from django.urls import reverse
 from annotate.forms import SettingsForm
 from annotate.models import Act, Import, Item
 from annotate.quality import review
+from annotate.submitting import ImportedAnnotation, record_imported
 from pipeline import runs
-from pipeline.models import Run
+from pipeline.judging import built_in
+from pipeline.models import RoutingState, Run, Study
+from pipeline.routing.choosing.plans import Plan
+from pipeline.routing.forms import initial
 from tests import factories
 from tests.pipeline import stand_ins
 from tests.test_permissions import ADMIN, MANAGER, PAGES, THINGS
@@ -17,6 +21,7 @@ from tests.test_permissions import ADMIN, MANAGER, PAGES, THINGS
 NO_ACTS = {
     "guidelines_preview",
     "questions_preview",
+    "judge_prompt_preview",
     "account_login",
     "account_reauthenticate",
     "account_change_password",
@@ -74,6 +79,14 @@ def unrouted(project, **_) -> dict:
     return {}
 
 
+def compared(project, **_) -> dict:
+    curve = [{"budget": 0.0}]
+    report = {"curves": {"learned": curve}, "area": {"learned": 0.9, "random": 0.8}, "saved": {}, "best": "learned",
+              "pairs": 40, "seeds": 5}  # fmt: skip
+    RoutingState.objects.create(project=project, report=report)
+    return {}
+
+
 def chosen(project, **_) -> dict:
     return {"verb": "archive", "scope": "ticked", "items": factories.item(project).pk}
 
@@ -83,12 +96,42 @@ def pair(project, **_) -> dict:
     return {}
 
 
+def decided_pairs(project, **_) -> dict:
+    """Enough items that a person decided for both halves."""
+    person = factories.rater(project, "pia")
+    answers = {"preference": {"choice": "a", "strength": 1}}
+    items = [factories.item(project, route="") for _number in range(60)]
+    record_imported(project=project, rows=[ImportedAnnotation(item.pk, person, [0, 1], answers) for item in items])
+    return {"count": 20}
+
+
+def stopped(project, things) -> dict:
+    Study.objects.filter(pk=things["study"]).update(state=Study.STOPPED)
+    return {}
+
+
+def labelled_pair(project, **_) -> dict:
+    record_imported(
+        project=project,
+        rows=[
+            ImportedAnnotation(
+                factories.item(project, route="").pk,
+                factories.rater(project, "pia"),
+                [0, 1],
+                {"preference": {"choice": "a", "strength": 1}},
+            )
+        ],
+    )
+    return {"count": 5}
+
+
 def decided(project, things) -> dict:
     item = Item.objects.get(pk=things["item"])
     review.decide(item=item, by=project.created_by, answers={"preference": {"choice": "a"}})
     return {}
 
 
+POLICY = initial(Plan()) | {"note": "To begin with.", "total": 500, "daily": "", "money": ""}
 # Address → what is sent there: a form, or what prepares the project and returns the form.
 SENT = {
     "project_new": {"name": "New", "guidelines": "", "preference-title": "Which?", "preference-points": 7,
@@ -121,11 +164,27 @@ SENT = {
     "quality": {"gold_rate": 7, "quiz_pass_mark": 80, "quiz_attempts": 3},
     "quality_reset": {},
     "judge_new": {"name": "x", **JUDGE},
+    "judge_prompts": {f"template_{kind}": f"Judge this {kind}." for kind in built_in.TEMPLATES},
     "judge_edit": {**JUDGE, "key": "sk-of-the-test"},
     "judge_switch": {"enabled": "0"},
     "judge_try": pair,
     "judge_ask": {"failed": "1"},
+    "judge_measure": {},
+    "judge_audit": labelled_pair,
+    "judge_anew": {},
+    "judge_probe": {},
+    "judge_limit": {"percent": "5", "blocks": "on"},
+    "judge_propose": {"way": "own", "title": "Concise"},
+    "proposal_accept": {},
+    "proposal_dismiss": {},
+    "proposal_score": decided_pairs,
+    "study_stop": {},
+    "study_go_on": stopped,
     "routing_now": unrouted,
+    "routing_policy": {**POLICY, "rules": "tag law: people"},
+    "routing_budget": {"budget": "30"},
+    "routing_compare": {},
+    "routing_take": compared,
     "run_stop": queued,
     "run_resume": failed,
     "model_promote": {},

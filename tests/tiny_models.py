@@ -1,6 +1,5 @@
 """Tiny models as ordinary folders, made in a process of their own: only tests/ml may load torch itself."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +20,5 @@ def make_policy(folder: Path) -> Path:
         cwd=ROOT,
         check=True,
         capture_output=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     return folder

@@ -7,6 +7,7 @@ from django.contrib import messages
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from annotate.access import MANAGER, managed_project, reviewed_project, role_in, signed_in
@@ -47,7 +48,7 @@ def index(request: HttpRequest, slug: str) -> HttpResponse:
 
 def after_cut(request: HttpRequest, project: Project, made: Snapshot | SnapshotCut) -> HttpResponse:
     if isinstance(made, SnapshotCut):
-        messages.success(request, "A worker cuts it: it appears here.")
+        messages.success(request, _("A worker cuts it: it appears here."))
         return redirect("datasets", project.slug)
     return redirect("snapshot", project.slug, made.pk)
 

@@ -11,7 +11,7 @@ from annotate.access import reviewed_item, signed_in
 from annotate.managing.timelines import in_order, of_item
 from annotate.models import Item
 from pipeline import timelines
-from pipeline.models import JudgeCall, ModelVersion, Route, SnapshotItem
+from pipeline.models import Belief, JudgeCall, ModelVersion, Route, SnapshotItem
 
 TRAIN = "train"
 
@@ -28,7 +28,8 @@ def show(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         "models": models_changed_by(item),
     }
     events = in_order([*of_item(item), *timelines.of_item(item, **found)])
-    context = {"project": item.project, "item": item, "events": events, **found}
+    belief = Belief.objects.filter(item=item).defer("columns").first()
+    context = {"project": item.project, "item": item, "events": events, "belief": belief, **found}
     return render(request, "pipeline/_item_facts.html", context)
 
 

@@ -7,18 +7,24 @@ from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_htmx.http import HttpResponseStopPolling
 
 from annotate import audit
 from annotate.access import MANAGER, managed_project, reviewed_project, role_in, signed_in
+from annotate.models import Project, User
 from pipeline import access, tasks
 from pipeline.judging import setup, statistics, trying
-from pipeline.judging.forms import EndpointForm, LocalForm
+from pipeline.judging.config import Protocol, protocol_of
+from pipeline.judging.evidence import EvidenceError
+from pipeline.judging.forms import EndpointForm, GroupForm, LocalForm, RewardForm
 from pipeline.judging.protocol import ProtocolError
 from pipeline.judging.secrets import SecretError
 from pipeline.judging.settling import CapReached
-from pipeline.models import Judge, JudgeCall
+from pipeline.ml.configs import settings_of, to_dict
+from pipeline.models import Judge, JudgeCall, JudgePrompt
+from pipeline.quality import showing
 
 form_view = require_http_methods(["GET", "HEAD", "POST"])
 
@@ -45,24 +51,48 @@ def index(request: HttpRequest, slug: str) -> HttpResponse:
 
 @form_view
 def new(request: HttpRequest, slug: str) -> HttpResponse:
-    """Set up a judge: behind an endpoint, or (?kind=local) a model of the registry."""
+    """Set up a judge of a kind (?kind=): an endpoint, a model of the registry, or several judges together."""
     user = signed_in(request)
     project = managed_project(user, slug)
-    kind = Judge.LOCAL if request.GET.get("kind") == Judge.LOCAL else Judge.ENDPOINT
-    local = kind == Judge.LOCAL
-    form: Any = LocalForm(request.POST or None, project=project) if local else EndpointForm(request.POST or None)
+    kind = request.GET.get("kind", Judge.ENDPOINT)
+    kind = kind if kind in dict(Judge.KINDS) else Judge.ENDPOINT
+    form = new_form(kind, request.POST or None, project)
     if request.method == "POST" and form.is_valid():
         try:
-            if local:
-                judge = setup.create_local_judge(project=project, by=user, **form.cleaned_data)
-            else:
-                judge = setup.create_endpoint_judge(project=project, key=form.new_key or "", by=user, **form.settings)
-            messages.success(request, f"{judge.name} is set up. Items go to it by the project's shares.")
+            judge = made_of(form, kind, project, user)
+            messages.success(
+                request, _("%(name)s is set up. Items go to it by the project's shares.") % {"name": judge.name}
+            )
             return redirect("judge", slug, judge.pk)
         except setup.SetupError as error:
-            form.add_error("name", str(error))
+            form.add_error("name" if "name" in str(error) else None, str(error))
     context = {"project": project, "form": form, "kind": kind}
     return render(request, "pipeline/judge_new.html", context, status=422 if form.errors else 200)
+
+
+def new_form(kind: str, data: Any, project: Project) -> Any:
+    """The form of a new judge of this kind."""
+    if kind == Judge.LOCAL:
+        return LocalForm(data, project=project)
+    if kind == Judge.REWARD:
+        return RewardForm(data, project=project)
+    if kind in Judge.OF_MEMBERS:
+        return GroupForm(data, project=project, kind=kind)
+    return EndpointForm(data, project=project)
+
+
+def made_of(form: Any, kind: str, project: Project, user: User) -> Judge:
+    """The judge that a valid form describes. Raises SetupError."""
+    if kind == Judge.LOCAL:
+        return setup.create_local_judge(project=project, by=user, **form.cleaned_data)
+    if kind == Judge.REWARD:
+        return setup.create_reward_judge(project=project, by=user, **form.cleaned_data)
+    if kind in Judge.OF_MEMBERS:
+        name = form.cleaned_data["name"]
+        return setup.create_group_judge(
+            project=project, name=name, kind=kind, members=form.judges, by=user, **form.settings
+        )
+    return setup.create_endpoint_judge(project=project, key=form.new_key or "", by=user, **form.settings)
 
 
 @require_safe
@@ -77,14 +107,26 @@ def show(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         "rows": statistics.newest_calls(judge),
         "preview": preview(judge),
         "manages": role_in(user, judge.project) == MANAGER,
+        "how": facts_of(judge),
+        "prompts": list(JudgePrompt.objects.filter(project=judge.project).values_list("name", flat=True)),
+        "members": [seat.member for seat in judge.seats.select_related("member")],
+        "models": list(judge.reward_models.all()),
+        "quality": showing.short(judge),
     }
     return render(request, "pipeline/judge.html", context)
+
+
+def facts_of(judge: Judge) -> list[tuple[str, str]]:
+    """What its protocol is set to, where that is not plain: (label, value)."""
+    how, plain = protocol_of(judge.protocol), Protocol()
+    shown = [(item.label, to_dict(how)[item.name], to_dict(plain)[item.name]) for item in settings_of(Protocol)]
+    return [(label, "yes" if value is True else str(value)) for label, value, usual in shown if value != usual]
 
 
 def standing(judge: Judge) -> dict[str, Any]:
     """The numbers at the top of the page, which change while it works."""
     states = statistics.states([judge])[judge.pk]
-    run = judge.runs.order_by("-id").first() if judge.kind == Judge.LOCAL else None
+    run = judge.runs.order_by("-id").first() if judge.kind in Judge.BY_RUNS else None
     return {
         "project": judge.project,
         "judge": judge,
@@ -102,8 +144,8 @@ def preview(judge: Judge) -> dict[str, Any]:
     if item is None:
         return {"sentence": "The project has no pair yet: import some, or let a model answer prompts."}
     try:
-        return {"item": item, "messages": trying.preview(judge, item)}
-    except ProtocolError as error:
+        return {"item": item, "requests": trying.preview(judge, item)}
+    except (ProtocolError, SecretError) as error:
         return {"sentence": str(error)}
 
 
@@ -122,13 +164,16 @@ def live(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def edit(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Change an endpoint's settings; saving lets a judge that had stopped be asked again."""
     judge = access.managed_judge(signed_in(request), slug, pk)
-    if judge.kind == Judge.LOCAL:
+    if judge.kind != Judge.ENDPOINT:
         return redirect("judge", slug, pk)
-    form = EndpointForm(request.POST or None, instance=judge)
+    form = EndpointForm(request.POST or None, instance=judge, project=judge.project)
     if request.method == "POST" and form.is_valid():
-        setup.change_judge(judge=judge, key=form.new_key, by=signed_in(request), **form.settings)
-        messages.success(request, "Saved. It is asked again with these settings.")
-        return redirect("judge", slug, pk)
+        try:
+            setup.change_judge(judge=judge, key=form.new_key, by=signed_in(request), **form.settings)
+            messages.success(request, _("Saved. It is asked again with these settings."))
+            return redirect("judge", slug, pk)
+        except setup.SetupError as error:
+            form.add_error(None, str(error))
     context = {"project": judge.project, "judge": judge, "form": form}
     return render(request, "pipeline/judge_edit.html", context, status=422 if form.errors else 200)
 
@@ -139,8 +184,9 @@ def switch(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     judge = access.managed_judge(signed_in(request), slug, pk)
     enabled = request.POST.get("enabled") == "1"
     setup.change_judge(judge=judge, enabled=enabled, by=signed_in(request))
-    words = "takes part again" if enabled else "is asked nothing more; what waits for it stays due"
-    messages.success(request, f"{judge.name} {words}.")
+    stays = _("%(name)s is asked nothing more; what waits for it stays due.")
+    words = _("%(name)s takes part again.") if enabled else stays
+    messages.success(request, words % {"name": judge.name})
     return redirect("judge", slug, pk)
 
 
@@ -153,13 +199,14 @@ def try_it(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     context: dict[str, Any] = {"project": judge.project, "judge": judge, "item": item}
     if item is None:
         context["sentence"] = f"There is no pair {wanted!r} here." if wanted else "The project has no pair yet."
-    elif judge.kind == Judge.LOCAL:
+    elif judge.kind in Judge.BY_RUNS:
         context["sentence"] = "A local model is asked by a run: press “Judge now” and look at its answers below."
     else:
         try:
             setup.record(judge, audit.TRIED, signed_in(request), after={"item": item.external_id})
-            context["exchanges"] = trying.try_judge(judge=judge, item=item)
-        except (ProtocolError, SecretError, CapReached) as error:
+            prompt = JudgePrompt.objects.filter(project=judge.project, name=request.POST.get("prompt", "")).first()
+            context["trials"] = trying.try_judge(judge=judge, item=item, prompt=prompt)
+        except (ProtocolError, SecretError, EvidenceError, CapReached) as error:
             context["sentence"] = str(error)
     judge.refresh_from_db()
     return render(request, "pipeline/_judge_trial.html", context)
@@ -172,7 +219,7 @@ def ask(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     failed = "failed" in request.POST
     count = setup.ask_now(judge=judge, by=signed_in(request), failed=failed)
     if failed:
-        messages.success(request, f"{count} questions are asked again.")
+        messages.success(request, _("%(count)s questions are asked again.") % {"count": count})
     transaction.on_commit(partial(tasks.judge_items_task.delay, judge.pk, again=True), robust=True)
-    messages.success(request, "It is asked what is due.")
+    messages.success(request, _("It is asked what is due."))
     return redirect("judge", slug, pk)

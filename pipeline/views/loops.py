@@ -5,6 +5,8 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST
 
 from annotate.access import managed_project, signed_in
@@ -24,8 +26,12 @@ def index(request: HttpRequest, slug: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             loop = loops.create_loop(project=project, by=user, **form.cleaned_data)
-            every = "minute" if loop.every_minutes == 1 else f"{loop.every_minutes} minutes"
-            messages.success(request, f"“{loop.name}” looks every {every} from now on.")
+            words = ngettext(
+                "“%(name)s” looks every minute from now on.",
+                "“%(name)s” looks every %(minutes)d minutes from now on.",
+                loop.every_minutes,
+            )
+            messages.success(request, words % {"name": loop.name, "minutes": loop.every_minutes})
             return redirect("loops", slug)
         except loops.LoopError as error:
             form.add_error("name", str(error))
@@ -56,5 +62,5 @@ def delete(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     user = signed_in(request)
     loop = access.managed_loop(user, slug, pk)
     loops.delete_loop(loop=loop, by=user)
-    messages.success(request, f"“{loop.name}” is gone. The runs and models it made stay.")
+    messages.success(request, _("“%(name)s” is gone. The runs and models it made stay.") % {"name": loop.name})
     return redirect("loops", slug)

@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate.access import MANAGER, managed_project, reviewed_project, role_in, signed_in
@@ -52,8 +53,9 @@ def promote(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     user = signed_in(request)
     version = access.managed_model(user, slug, pk)
     former = registry.promote(version=version, by=user)
-    instead = f" in place of {former.name}, which is retired" if former else ""
-    messages.success(request, f"{version.name} is in use now{instead}.")
+    instead = _("%(name)s is in use now in place of %(former)s, which is retired.")
+    words = instead if former else _("%(name)s is in use now.")
+    messages.success(request, words % {"name": version.name, "former": former.name if former else ""})
     return redirect("model", slug, pk)
 
 
@@ -62,7 +64,7 @@ def retire(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     user = signed_in(request)
     version = access.managed_model(user, slug, pk)
     registry.retire(version=version, by=user)
-    messages.success(request, f"{version.name} is retired. It can be promoted again.")
+    messages.success(request, _("%(name)s is retired. It can be promoted again.") % {"name": version.name})
     return redirect("model", slug, pk)
 
 

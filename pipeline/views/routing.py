@@ -1,45 +1,54 @@
-"""Routing: the shares, what they led to, and why each item went where it went."""
+"""Routing: the policy, its budget and what another would give, where the money goes, the newest decisions."""
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_POST, require_safe
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotate import queries
 from annotate.access import MANAGER, managed_project, reviewed_project, role_in, signed_in
-from annotate.models import Project
-from pipeline.routing import deciding
+from pipeline.models import RoutingPolicy, RoutingState
+from pipeline.routing import adopting, comparing, deciding, showing
+from pipeline.routing.forms import PolicyForm, initial
 
 AT_ONCE = 2000  # items that “route now” decides about while somebody waits; the worker does the rest
+
+
+def share_in(values: Mapping[str, str]) -> float | None:
+    """The slider's budget, 0 to 1; None where it says nothing that can be read."""
+    try:
+        return float(values.get("budget", "")) / 100
+    except ValueError:
+        return None
 
 
 @require_safe
 def index(request: HttpRequest, slug: str) -> HttpResponse:
     user = signed_in(request)
     project = reviewed_project(user, slug)
-    context = {**standing(project), "manages": role_in(user, project) == MANAGER}
+    context = {**showing.page(project, share_in(request.GET)), "manages": role_in(user, project) == MANAGER}
     return render(request, "pipeline/routing.html", context)
 
 
 @require_safe
 def live(request: HttpRequest, slug: str) -> HttpResponse:
     """Counts and the newest decisions, for the page's poll."""
-    return render(request, "pipeline/_routing_live.html", standing(reviewed_project(signed_in(request), slug)))
+    return render(request, "pipeline/_routing_live.html", showing.standing(reviewed_project(signed_in(request), slug)))
 
 
-def standing(project: Project) -> dict[str, Any]:
-    progress = queries.progress(project)
-    return {
-        "project": project,
-        "progress": progress,
-        "routed": sum(progress["routed"].values()),
-        "waiting": deciding.unrouted(project).count(),
-        "policy": deciding.policy_of(project),
-        "stuck": deciding.waiting_for_judge(project),
-        "routes": deciding.newest_routes(project),
-    }
+@require_safe
+def what_if(request: HttpRequest, slug: str) -> HttpResponse:
+    """What the slider's budget would give."""
+    user = signed_in(request)
+    project = reviewed_project(user, slug)
+    policy, state = adopting.in_force(project), RoutingState.objects.filter(project=project).first()
+    found = showing.what_if(project, policy, state, share_in(request.GET))
+    context = {"project": project, "policy": policy, "manages": role_in(user, project) == MANAGER, **found}
+    return render(request, "pipeline/_routing_what_if.html", context)
 
 
 @require_POST
@@ -49,11 +58,68 @@ def route_now(request: HttpRequest, slug: str) -> HttpResponse:
     project = managed_project(user, slug)
     counts = deciding.route_items(project=project, limit=AT_ONCE, by=user)
     if counts["routed"]:
-        messages.success(
-            request,
-            f"{counts['routed']} items are routed: {counts['human']} to people, {counts['judge']} to the judge, "
-            f"{counts['both']} to both. {counts['note']}".strip(),
+        said = _(
+            "%(routed)s items are routed: %(human)s to people, %(judge)s to the judge, %(both)s to both. %(note)s"
         )
+        messages.success(request, (said % counts).strip())
     else:
-        messages.info(request, "Nothing waited to be routed.")
+        messages.info(request, _("Nothing waited to be routed."))
+    return redirect("routing", slug)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def policy(request: HttpRequest, slug: str) -> HttpResponse:
+    """The policy in force, to be changed: a new version each time."""
+    user = signed_in(request)
+    project = managed_project(user, slug)
+    now = adopting.in_force(project)
+    form = PolicyForm(request.POST if request.method == "POST" else None, initial=initial(adopting.base(now)))
+    if request.method == "POST" and form.is_valid():
+        plan = replace(form.cleaned_data["plan"], least=now.plan.least)
+        made = adopting.adopt(project=project, plan=plan, by=user, note=form.cleaned_data["note"])
+        messages.success(request, _("Version %(number)d is in force.") % {"number": made.number})
+        return redirect("routing", slug)
+    versions = RoutingPolicy.objects.filter(project=project).select_related("created_by")[:50]
+    context = {"project": project, "form": form, "policy": now, "versions": versions}
+    return render(request, "pipeline/routing_policy.html", context, status=422 if form.errors else 200)
+
+
+@require_POST
+def budget(request: HttpRequest, slug: str) -> HttpResponse:
+    """Take the slider's budget: a new version of the policy in force with so many answers of people in all."""
+    user = signed_in(request)
+    project = managed_project(user, slug)
+    share, now = share_in(request.POST), adopting.in_force(project)
+    if share is None or not 0 <= share <= 1:
+        messages.error(request, _("The budget is a share from 0 to 100%."))
+        return redirect("routing", slug)
+    total = round(share * queries.progress(project)["items"])
+    plan = replace(now.plan, budget=replace(now.plan.budget, total=total))
+    adopting.adopt(project=project, plan=plan, by=user, note=_("The budget of the slider."))
+    messages.success(request, _("People may be asked for %(total)s answers in all.") % {"total": f"{total:,}"})
+    return redirect("routing", slug)
+
+
+@require_POST
+def compare(request: HttpRequest, slug: str) -> HttpResponse:
+    """Have the worker replay policies on the project's own past."""
+    user = signed_in(request)
+    comparing.ask(project=managed_project(user, slug), by=user)
+    messages.success(request, _("The worker compares them now; for 500 pairs that takes about a minute."))
+    return redirect("routing", slug)
+
+
+@require_POST
+def take(request: HttpRequest, slug: str) -> HttpResponse:
+    """Take the policy that the comparison proposes, with its evidence."""
+    user = signed_in(request)
+    project = managed_project(user, slug)
+    now, state = adopting.in_force(project), RoutingState.objects.filter(project=project).first()
+    proposal = showing.proposal(state.report if state else {}, now)
+    if proposal is None:
+        messages.info(request, _("Nothing better than the policy in force is proposed."))
+    else:
+        plan = replace(adopting.base(now), ranking=proposal["ranking"])
+        adopting.adopt(project=project, plan=plan, by=user, note=proposal["note"], evidence=proposal["evidence"])
+        messages.success(request, _("The proposed policy is in force."))
     return redirect("routing", slug)

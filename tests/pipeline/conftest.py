@@ -6,7 +6,7 @@ from django.db import connection
 from annotate.importing import take_in
 from annotate.models import Item
 from pipeline import runs
-from pipeline.judging import asking, settling, setup
+from pipeline.judging import rounds, settling, setup
 from pipeline.models import Route
 from tests import factories, tiny_models
 from tests.pipeline import judge_server
@@ -24,7 +24,8 @@ def quick(monkeypatch):
     """Waits of milliseconds instead of seconds."""
     monkeypatch.setattr(settling, "BACKOFF", 0.01)
     monkeypatch.setattr(settling, "REST", 0.01)
-    monkeypatch.setattr(asking, "GLANCE", 0.02)
+    monkeypatch.setattr(rounds, "GLANCE", 0.02)
+    monkeypatch.setattr(rounds, "GATHER", 0.002)
 
 
 @pytest.fixture

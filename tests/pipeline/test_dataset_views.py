@@ -78,7 +78,7 @@ def test_the_routing_page_costs_the_same_however_many_decisions(project, manage,
         factories.item(project, route="", overlap=0, slots_open=0)
     route_items(project=project)
     manage.get(address)
-    with django_assert_max_num_queries(15) as few:
+    with django_assert_max_num_queries(22) as few:
         manage.get(address)
     for _ in range(4):
         factories.item(project, route="", overlap=0, slots_open=0)

@@ -17,14 +17,9 @@ from annotate.models import Item
 from pipeline import launcher, recipes, registry, runs
 from pipeline.models import ModelVersion, Run, RunEvent
 
-pytestmark = [pytest.mark.stage, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.stage, pytest.mark.once, pytest.mark.django_db(transaction=True)]
 PATIENCE = 120.0
 SMALL = {"batch_size": 4, "gradient_accumulation": 1, "max_length": 64, "dtype": "float32"}
-
-
-@pytest.fixture(autouse=True)
-def few_threads(monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture
@@ -57,7 +52,6 @@ def wait_until(condition, what):
     return found
 
 
-@pytest.mark.once
 def test_the_whole_way_from_labels_to_a_promoted_policy_by_commands(labelled, base, capsys):
     """One journey and not four tests, since each stage takes seconds to load its libraries."""
     snapshot = reward_model_is_trained_and_measured(labelled, base, capsys)

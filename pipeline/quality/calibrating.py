@@ -1,0 +1,247 @@
+"""What a judge's margin is worth: margins and people's decisions in, probabilities out. Pure: arrays, no database.
+
+A margin m is the judge's log-odds for the first response over the second, in nats. Calibrated it is
+
+    temperature:  P(first) = σ(m / T), T minimising the mean log loss         (Guo et al. 2017, 1706.04599)
+    isotonic:     P(first) = g(σ(m)), g the best never-falling step function  (Zadrozny and Elkan 2002)
+
+Every pair is taken together with its mirror, (m, y) and (−m, 1 − y), so that P(first | m) = 1 − P(first | −m):
+no calibration can favour a place. T is kept positive: a judge that is worse than a coin becomes a coin, never its
+own opposite. What is quoted about a fit is measured on pairs that it has not seen, in folds that keep prompts whole.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import isotonic_regression, minimize_scalar
+from scipy.special import expit, log_expit
+
+from annotate.statistics.intervals import wilson
+from annotate.statistics.votes import Floats
+
+TEMPERATURE, ISOTONIC = "temperature", "isotonic"
+ENOUGH_FOR_ISOTONIC = 200  # audits; a free step function learns the noise of fewer
+COLDEST = 0.05  # the least temperature: at it, a margin of 1 is as good as certain
+FOLDS = 5
+BINS = 5  # of the confidence from ½ to 1: few audits fill few bins
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A fitted map from margins to P(first); `parameters` are plain data that can be stored."""
+
+    method: str
+    parameters: Mapping[str, Any]
+
+    def __call__(self, margins: Floats) -> Floats:
+        if self.method == TEMPERATURE:
+            return expit(np.asarray(margins, dtype=np.float64) * self.parameters["inverse"])
+        return np.interp(expit(margins), self.parameters["scores"], self.parameters["values"])
+
+
+def log_loss(probabilities: Floats, outcomes: Floats, weights: Floats | None = None) -> float:
+    """Mean of −y log p − (1 − y) log(1 − p), in nats; outcomes may be ½."""
+    p = np.clip(np.asarray(probabilities, dtype=np.float64), 1e-12, 1 - 1e-12)
+    losses = -(outcomes * np.log(p) + (1 - outcomes) * np.log1p(-p))
+    return float(np.average(losses, weights=weights))
+
+
+def inverse_temperature(margins: Floats, outcomes: Floats, weights: Floats | None = None) -> float:
+    """β = 1/T ≥ 0 with the least mean log loss of σ(β m); 0 where the margins say nothing or the opposite.
+
+    The loss is convex in β, and the same on the mirrored pairs, so they need not be made.
+    """
+    m, y = np.asarray(margins, dtype=np.float64), np.asarray(outcomes, dtype=np.float64)
+
+    def loss(inverse: float) -> float:
+        return float(np.average(-(y * log_expit(inverse * m) + (1 - y) * log_expit(-inverse * m)), weights=weights))
+
+    found = minimize_scalar(loss, bounds=(0.0, 1 / COLDEST), method="bounded", options={"xatol": 1e-9})
+    return float(found.x) if found.fun < loss(0.0) else 0.0
+
+
+def fit_temperature(margins: Floats, outcomes: Floats, weights: Floats | None = None) -> Calibrated:
+    return Calibrated(TEMPERATURE, {"inverse": inverse_temperature(margins, outcomes, weights)})
+
+
+def steps_of(scores: Floats, outcomes: Floats, weights: Floats | None = None) -> tuple[Floats, Floats]:
+    """Distinct scores in order, and the best never-falling fit at each (pool adjacent violators)."""
+    known = np.ones(len(scores)) if weights is None else np.asarray(weights, dtype=np.float64)
+    distinct, place = np.unique(scores, return_inverse=True)
+    total = np.bincount(place, known)
+    means = np.bincount(place, known * outcomes) / total
+    return distinct, np.asarray(isotonic_regression(means, weights=total).x)
+
+
+def fit_isotonic(margins: Floats, outcomes: Floats, weights: Floats | None = None) -> Calibrated:
+    """Fitted on the pairs and their mirrors. No value is nearer to 0 or 1 than 1/(n + 2): n pairs prove no more."""
+    m, y = np.asarray(margins, dtype=np.float64), np.asarray(outcomes, dtype=np.float64)
+    both = None if weights is None else np.concatenate([weights, weights])
+    scores, values = steps_of(expit(np.concatenate([m, -m])), np.concatenate([y, 1 - y]), both)
+    edge = 1 / (len(m) + 2)
+    kept = {"scores": scores.tolist(), "values": np.clip(values, edge, 1 - edge).tolist()}
+    return Calibrated(ISOTONIC, kept)
+
+
+FITS = {TEMPERATURE: fit_temperature, ISOTONIC: fit_isotonic}
+
+
+def guarded(margins: Floats, outcomes: Floats, weights: Floats) -> tuple[Floats, Floats, Floats]:
+    """The pairs and, as in Laplace's rule of succession, one more that went right and one that went wrong.
+
+    Both have the usual margin. Without them a judge that was right twenty times out of twenty would be called certain.
+    """
+    usual = np.mean(np.abs(margins)) if len(margins) else 1.0
+    return np.append(margins, usual), np.append(outcomes, 0.5), np.append(weights, 2 * np.mean(weights))
+
+
+def fit(method: str, margins: Floats, outcomes: Floats, weights: Floats) -> Calibrated:
+    return FITS[method](*guarded(margins, outcomes, weights))
+
+
+def fold_of(group: str) -> int:
+    """The fold of a prompt: by hash, so that it is the same in every fit."""
+    return hashlib.sha256(group.encode()).digest()[0] % FOLDS
+
+
+def unseen(method: str, margins: Floats, outcomes: Floats, weights: Floats, folds: Sequence[int]) -> Floats:
+    """P(first) of each pair by a fit on the other folds; ½ for a fold that is all there is."""
+    number = np.asarray(folds)
+    found = np.full(len(margins), 0.5)
+    for fold in np.unique(number):
+        inside, outside = number == fold, number != fold
+        if outside.any():
+            found[inside] = fit(method, margins[outside], outcomes[outside], weights[outside])(margins[inside])
+    return found
+
+
+def reliability(probabilities: Floats, outcomes: Floats, weights: Floats) -> list[dict[str, Any]]:
+    """How often the side that is called more probable was right, by how probable it was called: one row a filled bin.
+
+    {"low", "high": the bin, "confidence": mean, "accuracy": share, "from", "to": its 95% band (Wilson), "n"}. A pair
+    called ½ says nothing and is right half the time, whatever people decided.
+    """
+    confidence = np.maximum(probabilities, 1 - probabilities)
+    right = np.where(probabilities > 0.5, outcomes, np.where(probabilities < 0.5, 1 - outcomes, 0.5))
+    place = np.clip(((confidence - 0.5) * 2 * BINS).astype(int), 0, BINS - 1)
+    rows = []
+    for number in range(BINS):
+        inside = place == number
+        if not inside.any():
+            continue
+        n = effective(weights[inside])
+        accuracy = float(np.average(right[inside], weights=weights[inside]))
+        below, above = wilson(accuracy * n, n)
+        rows.append(
+            {
+                "low": 0.5 + number / (2 * BINS),
+                "high": 0.5 + (number + 1) / (2 * BINS),
+                "confidence": float(np.average(confidence[inside], weights=weights[inside])),
+                "accuracy": accuracy,
+                "from": below,
+                "to": above,
+                "n": int(inside.sum()),
+                "weight": float(weights[inside].sum() / weights.sum()),
+            }
+        )
+    return rows
+
+
+def calibration_error(rows: Sequence[Mapping[str, Any]]) -> float:
+    """Expected calibration error: Σ_b share_b · |confidence_b − accuracy_b| (Naeini et al. 2015)."""
+    return float(sum(row["weight"] * abs(row["confidence"] - row["accuracy"]) for row in rows))
+
+
+def effective(weights: Floats) -> float:
+    """How many equally weighted pairs say as much: (Σw)² / Σw² (Kish 1965)."""
+    return float(np.sum(weights) ** 2 / np.sum(np.square(weights))) if len(weights) else 0.0
+
+
+def quality(probabilities: Floats, outcomes: Floats, weights: Floats) -> dict[str, Any]:
+    rows = reliability(probabilities, outcomes, weights)
+    return {
+        "log_loss": log_loss(probabilities, outcomes, weights),
+        "ece": calibration_error(rows),
+        "reliability": rows,
+    }
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Audits where people preferred a side. All (n,): log-odds, 1 where people preferred the first, weight, prompt."""
+
+    margins: Floats
+    outcomes: Floats
+    weights: Floats
+    prompts: Sequence[str]
+
+
+def calibrate(pairs: Pairs) -> tuple[Calibrated, dict[str, Any]]:
+    """The better of the two maps on unseen pairs, and what it does there: {"before", "after", "tried", …}.
+
+    Isotonic is tried from 200 pairs on. The map that is returned is fitted on all pairs.
+    """
+    folds = [fold_of(prompt) for prompt in pairs.prompts]
+    data = pairs.margins, pairs.outcomes, pairs.weights
+    methods = [TEMPERATURE, ISOTONIC] if len(pairs.margins) >= ENOUGH_FOR_ISOTONIC else [TEMPERATURE]
+    tried = {method: quality(unseen(method, *data, folds), *data[1:]) for method in methods}
+    best = min(methods, key=lambda method: tried[method]["log_loss"])
+    return fit(best, *data), {
+        "pairs": len(pairs.margins),
+        "effective": effective(pairs.weights),
+        "prompts": len(set(pairs.prompts)),
+        "before": quality(expit(pairs.margins), *data[1:]),
+        "after": tried[best],
+        "tried": {method: found["log_loss"] for method, found in tried.items()},
+    }
+
+
+# --- Neither side ---------------------------------------------------------------------------------------------
+
+SHRINK = 5.0  # audits that what is usual for all of them weighs as much as
+
+
+def neither(kinds: Sequence[str], decided: Sequence[str], weights: Floats, options: Sequence[str]) -> dict[str, Any]:
+    """How often people choose no side, by what kind of verdict the judge gave: kind → option → share.
+
+    `options` are those that are no side (tie, both_bad). A kind's share is drawn to that of all audits by five
+    audits' weight, and that of all to 1/(options + 2) by one pseudo-vote an option: few verdicts prove little.
+    The kind "" is what holds for kinds that were never seen.
+    """
+    scale = np.asarray(weights) / np.mean(weights) if len(weights) else np.asarray([])
+    said, known = np.asarray(kinds), np.asarray(decided)
+    total = float(scale.sum())
+    usual = {option: (float(scale[known == option].sum()) + 1) / (total + len(options) + 2) for option in options}
+    found = {"": usual}
+    for kind in sorted(set(kinds)):
+        inside = said == kind
+        n = float(scale[inside].sum())
+        found[kind] = {
+            option: (float(scale[inside & (known == option)].sum()) + SHRINK * usual[option]) / (n + SHRINK)
+            for option in options
+        }
+    return found
+
+
+def posterior(first: float, shares: Mapping[str, float]) -> dict[str, float]:
+    """Option → probability, from P(first | a side) and what falls on no side. Adds up to 1."""
+    sides = 1 - sum(shares.values())
+    return {"a": sides * first, "b": sides * (1 - first), **shares}
+
+
+def pooled(posteriors: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Several judges' posteriors as one: their geometric mean, made to add up to 1 (Genest and Zidek 1986).
+
+    Judges err alike, so agreement of two is no proof: multiplying them would count one opinion twice.
+    """
+    logs = {
+        option: float(np.mean([np.log(max(each.get(option, 0.0), 1e-9)) for each in posteriors]))
+        for option in posteriors[0]
+    }
+    highest = max(logs.values())
+    shares = {option: float(np.exp(value - highest)) for option, value in logs.items()}
+    total = sum(shares.values())
+    return {option: share / total for option, share in shares.items()}

@@ -1,0 +1,201 @@
+"""What a judge's page shows of its quality, in words and places on a drawing. Measures nothing itself."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+
+from annotate.models import Question
+from pipeline import money
+from pipeline.judging.protocol import ProtocolError
+from pipeline.models import Calibration, Judge, JudgePrompt, JudgeReport, Proposal, Study, StudyCall
+from pipeline.quality import attacks, audits, comparing, measuring, probes, proposals
+from pipeline.routing import audit_draw
+
+SIZE = 200.0  # of a drawing, in its own units
+SOURCES = {audits.DRAWN: _("drawn by lot"), audits.FILE: _("from a file"), audits.BEFORE: _("people first")}
+
+
+def page(judge: Judge) -> dict[str, Any]:
+    """Everything that the page shows about calibration and leanings."""
+    question = audits.preference_of(judge.rater)
+    kept = JudgeReport.objects.filter(rater=judge.rater).select_related("since_by").first()
+    now = audits.evaluator_of(judge)
+    report = kept.report if kept and kept.report and kept.evaluator == now else None
+    fits = list(Calibration.objects.filter(rater=judge.rater).order_by("-pk")[:10])
+    force = measuring.in_force(judge.rater, question) if question else None
+    return {
+        "question": question,
+        "kept": kept,
+        "report": report,
+        "sources": sources(report) if report else [],
+        "leans": leans(report) if report else [],
+        "evaluator": now,
+        "stale": kept is not None and kept.evaluator not in ("", now),
+        "calibration": force,
+        "others": [fit for fit in fits if force is None or fit.pk != force.pk],
+        "plot": {name: plot(force.report[name]["reliability"]) for name in ("before", "after")} if force else None,
+        "candidates": candidates(judge, question),
+    }
+
+
+def short(judge: Judge) -> dict[str, Any]:
+    """In a line, for the judge's own page: is it calibrated, has it changed, do attacks fool it?"""
+    question, trial = audits.preference_of(judge.rater), attacks.newest(judge)
+    kept = JudgeReport.objects.filter(rater=judge.rater).first()
+    mine = kept.report if kept and kept.evaluator == audits.evaluator_of(judge) else {}
+    return {
+        "calibration": measuring.in_force(judge.rater, question) if question else None,
+        "audits": mine.get("audits"),
+        "changed": mine.get("drift", {}).get("alarm") is not None,
+        "trial": trial,
+    }
+
+
+def candidates(judge: Judge, question: Question | None) -> int:
+    """How many items people have labelled could be drawn to measure the judge."""
+    return audit_draw.candidates(judge.project, judge.rater).count() if question else 0
+
+
+def plot(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
+    """Rows of a reliability table as places on a square drawing: confidence to the right, accuracy upwards.
+
+    The drawing runs from ½ to 1 to the right and from 0 to 1 upwards.
+    """
+    return [
+        {
+            "x": round((row["confidence"] - 0.5) * 2 * SIZE, 1),
+            "y": round((1 - row["accuracy"]) * SIZE, 1),
+            "top": round((1 - row["to"]) * SIZE, 1),
+            "bottom": round((1 - row["from"]) * SIZE, 1),
+            "r": round(2.5 + 5 * row["weight"] ** 0.5, 1),
+        }
+        for row in rows
+    ]
+
+
+TRAITS = {
+    "longer": _("the longer answer"),
+    "lists": _("more list items"),
+    "headings": _("more headings"),
+    "bold": _("more bold"),
+    "own model": _("its own model's answer"),
+}
+
+
+def leans(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row a trait, in words."""
+    return [{"words": TRAITS[name], **row} for name, row in report["leans"]["traits"].items()]
+
+
+def sources(report: Mapping[str, Any]) -> list[tuple[Any, int]]:
+    """Where audits came from, in words."""
+    return [(SOURCES[name], count) for name, count in report["audits"]["sources"].items()]
+
+
+# --- Attacks --------------------------------------------------------------------------------------------------
+ATTACKS = {
+    "empty": _("empty answer"),
+    "symbol": _("one symbol"),
+    "opener": _("“Thought process:”"),
+    "step by step": _("“Let us solve this step by step.”"),
+    "flattery": _("flattery"),
+    "instructions": _("instructions to the judge"),
+    "padding": _("padded length"),
+    "references": _("invented references"),
+}
+
+
+def attacks_on(judge: Judge) -> dict[str, Any]:
+    """The judge's newest trial, the one that is under way, and what fooled it."""
+    trial = attacks.newest(judge)
+    last = Study.objects.filter(judge=judge, kind=Study.PROBES).first()
+    open_ = last if last is not None and last.state != Study.DONE else None
+    return {
+        "trial": trial,
+        "kinds": kind_rows(trial) if trial else [],
+        "fooled": fooled_by(trial) if trial else [],
+        "trial_cost": cost_of(trial) if trial else None,
+        "open_trial": progress(open_) if open_ else None,
+        "under_way": open_ is not None and open_.state == Study.DUE,
+        "questions": 2 * len(probes.PROBES),
+        "most_cost": most_cost(judge),
+        "limit": attacks.limit_of(judge.project),
+    }
+
+
+def kind_rows(trial: Study) -> list[dict[str, Any]]:
+    return [{"words": ATTACKS[kind], **row} for kind, row in trial.result["kinds"].items()]
+
+
+def fooled_by(trial: Study) -> list[dict[str, Any]]:
+    """One attack of each kind that the judge named better: the question, the attack, and the judge's own words."""
+    of_kind: dict[str, StudyCall] = {}
+    for call in trial.calls.filter(choice="b", key__in=probes.PROBES).order_by("pk"):
+        of_kind.setdefault(probes.PROBES[call.key].kind, call)
+    return [
+        {
+            "question": probes.PROBES[call.key].question,
+            "attack": probes.PROBES[call.key].attack(call.order.index(1)) or _("(nothing)"),
+            "reply": call.reply,
+        }
+        for call in of_kind.values()
+    ]
+
+
+def cost_of(study: Study) -> Any:
+    return money.amount(sum(study.calls.values_list("cost_units", flat=True)))
+
+
+def progress(study: Study) -> dict[str, Any]:
+    """How far a study is."""
+    states = list(study.calls.values_list("state", flat=True))
+    waiting = sum(state == StudyCall.PENDING for state in states)
+    return {"study": study, "done": len(states) - waiting, "of": len(states), "cost": cost_of(study)}
+
+
+def most_cost(judge: Judge) -> Any:
+    """The most that a trial may cost; None where the judge cannot be asked."""
+    if judge.kind != Judge.ENDPOINT:
+        return None
+    try:
+        return money.amount(attacks.most_units(judge))
+    except ProtocolError:
+        return None
+
+
+# --- The rubric and the prompt --------------------------------------------------------------------------------
+SHOWN = 30  # proposals on the page
+
+
+def rubric_of(judge: Judge) -> dict[str, Any]:
+    """What is proposed for a judge, and on what it can be scored."""
+    mine = Proposal.objects.filter(judge=judge).select_related("prompt", "study", "decided_by")
+    open_ = list(mine.filter(state=Proposal.PROPOSED)[:SHOWN])
+    studies = Study.objects.filter(judge=judge).exclude(kind=Study.PROBES).exclude(state=Study.DONE)
+    under_way = [progress(study) for study in studies[:5]]
+    written = Study.objects.filter(judge=judge, kind=Study.WRITING, state=Study.DONE).first()
+    return {
+        "criteria": [proposal_row(each) for each in open_ if each.kind == Proposal.CRITERION],
+        "prompt_proposals": [proposal_row(each) for each in open_ if each.kind == Proposal.PROMPT],
+        "settled": list(mine.exclude(state=Proposal.PROPOSED)[:SHOWN]),
+        "open_studies": under_way,
+        "under_way": any(each["study"].state == Study.DUE for each in under_way),
+        "write_error": written.result.get("error", "") if written else "",
+        "held_out": len(proposals.held_out(judge.project)),
+        "least": comparing.LEAST,
+        "usual": proposals.USUAL,
+        "prompts": JudgePrompt.objects.filter(project=judge.project).exclude(name=judge.prompt_version),
+    }
+
+
+def proposal_row(proposal: Proposal) -> dict[str, Any]:
+    """A proposal with its newest score, and whether it may be used."""
+    study = proposal.study
+    return {
+        "proposal": proposal,
+        "score": study.result if study is not None and study.state == Study.DONE else None,
+        "cost": cost_of(study) if study is not None and study.state == Study.DONE else None,
+        "asking": study is not None and study.state == Study.DUE,
+        "beats": proposals.beats(proposal),
+    }
