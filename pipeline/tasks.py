@@ -10,7 +10,7 @@ from pipeline.judging.calls import judges_due
 from pipeline.models import Judge, Study
 from pipeline.quality import attacks, measuring, priors, rounds, studies
 from pipeline.quality.kinds import KINDS
-from pipeline.routing import buying, comparing
+from pipeline.routing import buying, comparing, delivering
 
 JUDGE_SECONDS = 120.0  # then others get their turn, and the next wake goes on
 PRIOR_BATCHES = 40  # of 500 items; the next look goes on
@@ -62,10 +62,11 @@ def follow_project(project_id: int) -> None:
 
 @shared_task
 def compare_policies(project_id: int) -> None:
-    """Replay policies on what people and judges both answered, unless another worker does."""
+    """Replay policies on what people and judges both answered, unless another worker does; count audits anew."""
     project = Project.objects.filter(pk=project_id).first()
     if project is not None:
         comparing.run(project)
+        delivering.certify(project)
 
 
 @shared_task
@@ -88,11 +89,12 @@ def run_study(study_id: int) -> None:
 
 @shared_task
 def measure_judges() -> None:
-    """Measure judges against people where something is new, and bring items' priors up to their calibrations."""
+    """Measure judges and delivered labels where something is new, and bring priors up to judges' calibrations."""
     for project in Project.objects.filter(state=Project.ACTIVE):
         measuring.refresh(project)
         priors.write_priors(project, most=PRIOR_BATCHES)
         attacks.look(project)
+        delivering.refresh(project)
 
 
 @shared_task

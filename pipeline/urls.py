@@ -49,6 +49,7 @@ urlpatterns = [
     path("p/<slug:slug>/judges/<int:pk>/anew/", judge_quality.start_anew, name="judge_anew"),
     path("p/<slug:slug>/routing/", routing.index, name="routing"),
     path("p/<slug:slug>/routing/live/", routing.live, name="routing_live"),
+    path("p/<slug:slug>/routing/audits/", routing.audits, name="routing_audits"),
     path("p/<slug:slug>/routing/what-if/", routing.what_if, name="routing_what_if"),
     path("p/<slug:slug>/routing/policy/", routing.policy, name="routing_policy"),
     path("p/<slug:slug>/routing/budget/", routing.budget, name="routing_budget"),

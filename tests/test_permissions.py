@@ -170,6 +170,7 @@ PAGES = {
     "study_go_on": Page(None, MANAGERS, "study"),
     "routing": Page(REVIEWERS, thing="slug"),
     "routing_live": Page(REVIEWERS, thing="slug"),
+    "routing_audits": Page(REVIEWERS, thing="slug"),
     "routing_now": Page(None, MANAGERS, "slug"),
     "routing_what_if": Page(REVIEWERS, thing="slug"),
     "routing_policy": Page(MANAGERS, MANAGERS, "slug"),

@@ -7,13 +7,14 @@ from pipeline.models.loops import Loop, LoopFiring
 from pipeline.models.prompts import JudgePrompt
 from pipeline.models.quality import Block, Calibration, JudgeReport, PriorWork, ProbeLimit, Proposal, Study, StudyCall
 from pipeline.models.registry import ModelVersion
-from pipeline.models.routing import Route, RoutingPolicy, RoutingState
+from pipeline.models.routing import Certificate, Route, RoutingPolicy, RoutingState
 from pipeline.models.runs import Run, RunEvent
 
 __all__ = [
     "Belief",
     "Block",
     "Calibration",
+    "Certificate",
     "Judge",
     "JudgeCall",
     "JudgeMember",

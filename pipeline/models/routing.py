@@ -74,3 +74,16 @@ class RoutingState(models.Model):
     report = models.JSONField(default=dict, help_text="policies replayed on what people and judges both answered")
     report_asked = models.BooleanField(default=False)
     report_at = models.DateTimeField(null=True, blank=True)
+
+
+class Certificate(models.Model):
+    """How right a project's delivered labels are, by audits. Derived: it can be thrown away and computed again.
+
+    `pipeline.routing.delivering` is the only writer. `audits` are rows of its `Audited`.
+    """
+
+    project = models.OneToOneField(Project, on_delete=models.CASCADE, related_name="certificate")
+    report = models.JSONField(default=dict)
+    audits = models.JSONField(default=list)
+    change = models.BigIntegerField(default=0, help_text="the project's newest Change when it was made")
+    made_at = models.DateTimeField(default=timezone.now)

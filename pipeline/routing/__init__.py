@@ -7,6 +7,8 @@ budgets.py       what may still be spent of people's time
 buying.py        spends the budget, and acts on what came in
 picking.py       which candidates are taken together
 comparing.py     policies replayed on the project's own past
+delivering.py    how right the delivered labels are, by audits
+win_rates.py     how often each model wins, corrected by audits
 showing.py       what the pages show
 believing/       what the project's own answers teach about its items
 deciding.py      decides about what is not routed yet, and keeps every decision: route_items

@@ -4,6 +4,7 @@ Reads what is kept; measures nothing. Each is a fixed number of queries.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from annotate import queries
-from annotate.models import Project
-from pipeline.models import LabelFit, RoutingPolicy, RoutingState
+from annotate.models import Item, Project
+from pipeline.models import Certificate, LabelFit, RoutingPolicy, RoutingState
 from pipeline.routing import comparing, deciding
 from pipeline.routing.adopting import InForce, in_force
 from pipeline.routing.buying import under_way
 from pipeline.routing.choosing import buying, opening, plans
+from pipeline.routing.delivering import Audited
 from pipeline.routing.fixed_share import NAME as SHARES
 from pipeline.routing.forms import RANKINGS
 
@@ -59,6 +61,7 @@ def page(project: Project, share: float | None = None) -> dict[str, Any]:
         "report": report,
         "proposal": proposal(report, policy),
         "errors": report.get("errors"),
+        "certificate": Certificate.objects.filter(project=project).defer("audits").first(),
         "money": money(project, state),
         **standing(project),
         **what_if(project, policy, state, share),
@@ -107,6 +110,23 @@ def money(project: Project, state: RoutingState | None) -> dict[str, Any]:
         "judges": comparing.judges_spent(project),
         "currency": project.currency,
     }
+
+
+# --- Audits ---------------------------------------------------------------------------------------------------
+
+
+def audits(project: Project, most: int = 200) -> dict[str, Any]:
+    """The certificate with its newest audits, in words."""
+    kept = Certificate.objects.filter(project=project).first()
+    rows = [Audited(*row) for row in kept.audits[:most]] if kept else []
+    named = Item.objects.filter(pk__in=[row.item for row in rows]).values_list("pk", "title", "external_id")
+    titles = {pk: title or key for pk, title, key in named}
+    shown = [
+        {**asdict(row), "right": row.right, "title": titles[row.item], "arm": ARMS.get(row.arm, row.arm)}
+        for row in rows
+        if row.item in titles
+    ]
+    return {"project": project, "certificate": kept, "audits": shown, "total": len(kept.audits) if kept else 0}
 
 
 # --- What if --------------------------------------------------------------------------------------------------

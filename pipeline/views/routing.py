@@ -41,6 +41,13 @@ def live(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_safe
+def audits(request: HttpRequest, slug: str) -> HttpResponse:
+    """What is known of delivered labels, audit by audit, and win rates corrected by it."""
+    found = showing.audits(reviewed_project(signed_in(request), slug))
+    return render(request, "pipeline/routing_audits.html", found)
+
+
+@require_safe
 def what_if(request: HttpRequest, slug: str) -> HttpResponse:
     """What the slider's budget would give."""
     user = signed_in(request)

@@ -39,7 +39,7 @@ SCREENS = {
     ],
     "reviewer": [
         "account_set_password", "project", "items", "item", "flags", "agreement", "judges", "routing", "datasets",
-        "runs", "models", "raters", "rater", "review", "review_item", "trust",
+        "runs", "models", "raters", "rater", "review", "review_item", "trust", "routing_audits",
     ],
     "manager": [
         "project_settings", "questions", "import_new", "import", "acts", "people", "people_member", "pool_new", "pool",

@@ -72,10 +72,19 @@ def test_certified_accuracy_counts_each_stratum_by_its_size():
     certificate = certifying.certified(400, 0.95, strata)
     # (400·.95 + 600·.9)/1000, SE = .6·√(.9·.1/100).
     assert (certificate.accuracy, certificate.error) == near(0.92, 0.018)
-    assert (certificate.low, certificate.high) == near(0.92 - 1.96 * 0.018, 0.92 + 1.96 * 0.018)
+    # Wilson's interval of 90 of 100 is [.825634, .944771]; people's .95 is taken for certain.
+    assert (certificate.low, certificate.high) == near(0.92 - 0.6 * (0.9 - 0.825634), 0.92 + 0.6 * 0.044771)
+    doubted = certifying.certified(400, 0.95, strata, (0.9, 0.97))
+    assert doubted.low == near(0.92 - ((0.6 * 0.074366) ** 2 + (0.4 * 0.05) ** 2) ** 0.5)
+    perfect = certifying.certified(0, 0.95, [certifying.Stratum(100, 10, 10)])
+    assert (perfect.accuracy, perfect.error, perfect.high) == (1, 0, 1)
+    assert perfect.low == near(0.722467), "ten right of ten are not certainty"
     with pytest.raises(ValueError, match="no random audit"):
         certifying.certified(10, 0.95, [certifying.Stratum(5, 0, 0)])
-    assert certifying.together([0.1, 0.2]) == near(0.28)
+    # ½·½ of nothing but unaudited labels, ± 3 points: 1.96²/.03²/4.
+    assert certifying.audits_wanted(100, [certifying.Stratum(100, 0, 0)], 0.03) == 1068
+    assert certifying.audits_wanted(100, [certifying.Stratum(0, 0, 0)], 0.03) == 0
+    assert certifying.audits_wanted(1000, [certifying.Stratum(10, 20, 20)], 0.03) == 0
 
 
 def test_bald_in_nats():
