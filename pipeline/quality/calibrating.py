@@ -2,16 +2,21 @@
 
 A margin m is the judge's log-odds for the first response over the second, in nats. Calibrated it is
 
-    temperature:  P(first) = σ(m / T), T minimising the mean log loss         (Guo et al. 2017, 1706.04599)
+    identity:     P(first) = σ(m), as the judge says
+    temperature:  P(first) = σ(m / T), T with the least log loss              (Guo et al. 2017, 1706.04599)
     isotonic:     P(first) = g(σ(m)), g the best never-falling step function  (Zadrozny and Elkan 2002)
+
+T is drawn to 1 by a normal prior on its logarithm, so that few audits leave the judge's own numbers nearly as they
+are. Which of the three is used is decided on prompts that the fit has not seen: the one with the least log loss there,
+and as the judge says where nothing is better. So a calibration is no worse than none, as far as its audits can tell.
 
 Every pair is taken together with its mirror, (m, y) and (−m, 1 − y), so that P(first | m) = 1 − P(first | −m):
 no calibration can favour a place. T is kept positive: a judge that is worse than a coin becomes a coin, never its
-own opposite. What is quoted about a fit is measured on pairs that it has not seen, in folds that keep prompts whole.
+own opposite.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +26,13 @@ from scipy.special import expit, log_expit
 
 from annotate.statistics.intervals import wilson
 from annotate.statistics.votes import Floats
+from pipeline.quality.leaning import clustered
 
-TEMPERATURE, ISOTONIC = "temperature", "isotonic"
+IDENTITY, TEMPERATURE, ISOTONIC = "identity", "temperature", "isotonic"
 ENOUGH_FOR_ISOTONIC = 200  # audits; a free step function learns the noise of fewer
-COLDEST = 0.05  # the least temperature: at it, a margin of 1 is as good as certain
+COLDEST, HOTTEST = 0.05, 1000.0  # temperatures: a margin of 1 is as good as certain, and as good as nothing
+SPREAD = 0.5  # standard deviation of log T beforehand: simulated judges that need no T lose least by it
+LOOKS = 40  # temperatures that are tried before the best is refined
 FOLDS = 5
 BINS = 5  # of the confidence from ½ to 1: few audits fill few bins
 
@@ -37,16 +45,22 @@ class Calibrated:
     parameters: Mapping[str, Any]
 
     def __call__(self, margins: Floats) -> Floats:
+        if self.method == IDENTITY:
+            return expit(np.asarray(margins, dtype=np.float64))
         if self.method == TEMPERATURE:
             return expit(np.asarray(margins, dtype=np.float64) * self.parameters["inverse"])
         return np.interp(expit(margins), self.parameters["scores"], self.parameters["values"])
 
 
-def log_loss(probabilities: Floats, outcomes: Floats, weights: Floats | None = None) -> float:
-    """Mean of −y log p − (1 − y) log(1 − p), in nats; outcomes may be ½."""
+def losses_of(probabilities: Floats, outcomes: Floats) -> Floats:
+    """−y log p − (1 − y) log(1 − p) of each pair, in nats; outcomes may be ½."""
     p = np.clip(np.asarray(probabilities, dtype=np.float64), 1e-12, 1 - 1e-12)
-    losses = -(outcomes * np.log(p) + (1 - outcomes) * np.log1p(-p))
-    return float(np.average(losses, weights=weights))
+    return np.asarray(-(outcomes * np.log(p) + (1 - outcomes) * np.log1p(-p)))
+
+
+def log_loss(probabilities: Floats, outcomes: Floats, weights: Floats | None = None) -> float:
+    """The mean loss, in nats."""
+    return float(np.average(losses_of(probabilities, outcomes), weights=weights))
 
 
 def inverse_temperature(margins: Floats, outcomes: Floats, weights: Floats | None = None) -> float:
@@ -63,8 +77,33 @@ def inverse_temperature(margins: Floats, outcomes: Floats, weights: Floats | Non
     return float(found.x) if found.fun < loss(0.0) else 0.0
 
 
+def drawn_to_one(loss: Callable[[float], float]) -> float:
+    """β = 1/T at which loss(β) + (log β / SPREAD)² / 2 is least: where the loss (a sum, in nats) says little, 1."""
+
+    def drawn(log_inverse: float) -> float:
+        return loss(float(np.exp(log_inverse))) + 0.5 * (log_inverse / SPREAD) ** 2
+
+    looked_at = np.linspace(-np.log(HOTTEST), -np.log(COLDEST), LOOKS)
+    best = int(np.argmin([drawn(each) for each in looked_at]))
+    around = looked_at[max(best - 1, 0)], looked_at[min(best + 1, LOOKS - 1)]
+    return float(np.exp(minimize_scalar(drawn, bounds=around, method="bounded", options={"xatol": 1e-9}).x))
+
+
 def fit_temperature(margins: Floats, outcomes: Floats, weights: Floats | None = None) -> Calibrated:
-    return Calibrated(TEMPERATURE, {"inverse": inverse_temperature(margins, outcomes, weights)})
+    """With the prior. Pairs of different weight count as many pairs as say as much (`effective`)."""
+    m, y = np.asarray(margins, dtype=np.float64), np.asarray(outcomes, dtype=np.float64)
+    given = np.ones(len(m)) if weights is None else np.asarray(weights, dtype=np.float64)
+    share = given * given.sum() / np.square(given).sum()
+
+    def loss(inverse: float) -> float:
+        return float(-(share * (y * log_expit(inverse * m) + (1 - y) * log_expit(-inverse * m))).sum())
+
+    return Calibrated(TEMPERATURE, {"inverse": drawn_to_one(loss)})
+
+
+def as_it_says(margins: Floats, outcomes: Floats, weights: Floats | None = None) -> Calibrated:
+    """The judge's own numbers: nothing is fitted."""
+    return Calibrated(IDENTITY, {})
 
 
 def steps_of(scores: Floats, outcomes: Floats, weights: Floats | None = None) -> tuple[Floats, Floats]:
@@ -86,7 +125,7 @@ def fit_isotonic(margins: Floats, outcomes: Floats, weights: Floats | None = Non
     return Calibrated(ISOTONIC, kept)
 
 
-FITS = {TEMPERATURE: fit_temperature, ISOTONIC: fit_isotonic}
+FITS = {IDENTITY: as_it_says, TEMPERATURE: fit_temperature, ISOTONIC: fit_isotonic}
 
 
 def guarded(margins: Floats, outcomes: Floats, weights: Floats) -> tuple[Floats, Floats, Floats]:
@@ -108,9 +147,9 @@ def fold_of(group: str) -> int:
 
 
 def unseen(method: str, margins: Floats, outcomes: Floats, weights: Floats, folds: Sequence[int]) -> Floats:
-    """P(first) of each pair by a fit on the other folds; ½ for a fold that is all there is."""
+    """P(first) of each pair by a fit on the other folds; as the judge says for a fold that is all there is."""
     number = np.asarray(folds)
-    found = np.full(len(margins), 0.5)
+    found = expit(np.asarray(margins, dtype=np.float64))
     for fold in np.unique(number):
         inside, outside = number == fold, number != fold
         if outside.any():
@@ -180,23 +219,50 @@ class Pairs:
 
 
 def calibrate(pairs: Pairs) -> tuple[Calibrated, dict[str, Any]]:
-    """The better of the two maps on unseen pairs, and what it does there: {"before", "after", "tried", …}.
+    """The best of the maps on unseen prompts, fitted on all pairs, and what each does on unseen ones.
 
-    Isotonic is tried from 200 pairs on. The map that is returned is fitted on all pairs.
+    {"before": as the judge says, "after": the chosen map, "candidates": as `candidates_of` has them, …}. Isotonic is
+    tried from 200 pairs on.
     """
     folds = [fold_of(prompt) for prompt in pairs.prompts]
     data = pairs.margins, pairs.outcomes, pairs.weights
-    methods = [TEMPERATURE, ISOTONIC] if len(pairs.margins) >= ENOUGH_FOR_ISOTONIC else [TEMPERATURE]
-    tried = {method: quality(unseen(method, *data, folds), *data[1:]) for method in methods}
-    best = min(methods, key=lambda method: tried[method]["log_loss"])
+    tried = {
+        method: unseen(method, *data, folds)
+        for method in (IDENTITY, TEMPERATURE, *([ISOTONIC] if len(pairs.margins) >= ENOUGH_FOR_ISOTONIC else []))
+    }
+    found = {method: quality(guessed, *data[1:]) for method, guessed in tried.items()}
+    losses = {method: losses_of(guessed, pairs.outcomes) for method, guessed in tried.items()}
+    rows = candidates_of(losses, pairs.weights, pairs.prompts)
+    best = chosen_of(rows)
     return fit(best, *data), {
         "pairs": len(pairs.margins),
         "effective": effective(pairs.weights),
         "prompts": len(set(pairs.prompts)),
-        "before": quality(expit(pairs.margins), *data[1:]),
-        "after": tried[best],
-        "tried": {method: found["log_loss"] for method, found in tried.items()},
+        "before": found[IDENTITY],
+        "after": found[best],
+        "candidates": [{**row, "ece": found[row["method"]]["ece"]} for row in rows],
     }
+
+
+def candidates_of(
+    losses: Mapping[str, Floats], weights: Floats, prompts: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Each map's mean loss on unseen prompts, and how much less that is than the identity's, which comes first.
+
+    {"method", "log_loss", "gain", "low", "high", "chosen"}, nats; the interval is a 95% bootstrap over prompts.
+    """
+    means = {method: float(np.average(each, weights=weights)) for method, each in losses.items()}
+    best = min(means, key=lambda method: means[method])  # the first where two are level
+    rows = []
+    for method, mean in means.items():
+        low, high = clustered(losses[IDENTITY] - losses[method], prompts, weights)
+        gain = {"gain": means[IDENTITY] - mean, "low": low, "high": high}
+        rows.append({"method": method, "log_loss": mean, **gain, "chosen": method == best})
+    return rows
+
+
+def chosen_of(rows: Sequence[Mapping[str, Any]]) -> str:
+    return str(next(row["method"] for row in rows if row["chosen"]))
 
 
 # --- Neither side ---------------------------------------------------------------------------------------------

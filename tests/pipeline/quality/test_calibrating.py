@@ -42,13 +42,26 @@ def test_no_calibration_favours_a_place(method):
 
 def test_a_judge_worse_than_a_coin_becomes_a_coin_and_not_its_opposite():
     assert c.inverse_temperature(MARGINS, 1 - OUTCOMES) == 0.0
-    assert c.fit_temperature(MARGINS, 1 - OUTCOMES)(np.array([5.0])) == pytest.approx([0.5])
+    often = np.tile(MARGINS, 500), np.tile(1 - OUTCOMES, 500)
+    assert c.fit_temperature(*often)(np.array([4.0])) == pytest.approx([0.5], abs=0.02)
 
 
 def test_being_right_twenty_times_does_not_make_certain():
     fitted = c.fit(c.TEMPERATURE, np.ones(20), np.ones(20), np.ones(20))
-    # one right and one wrong beside them: 21 of 22
-    assert fitted(np.array([1.0])) == pytest.approx([21 / 22], abs=1e-4)
+    # one right and one wrong beside them would be 21 of 22; the prior on log T draws it nearer to σ(1) = .73
+    assert 0.85 < fitted(np.array([1.0]))[0] < 21 / 22
+
+
+def test_the_temperature_is_drawn_to_one_and_by_few_audits_more_than_by_many():
+    """At the fitted β the loss falls as fast as the prior, (log β)² / 2·SPREAD², rises: both slopes from the formula."""
+    inverse = c.fit_temperature(MARGINS, OUTCOMES).parameters["inverse"]
+    assert 1 / 2.0607 < inverse < 1
+    slope = float(((c.expit(inverse * MARGINS) - OUTCOMES) * MARGINS).sum())
+    assert slope + np.log(inverse) / (inverse * c.SPREAD**2) == pytest.approx(0, abs=1e-4)
+    many = c.fit_temperature(np.tile(MARGINS, 500), np.tile(OUTCOMES, 500)).parameters["inverse"]
+    assert 1 / many == pytest.approx(2.0607, abs=0.01)
+    uneven = c.fit_temperature(np.append(MARGINS, 3.0), np.append(OUTCOMES, 1.0), np.array([*([1e-9] * 8), 1.0]))
+    assert uneven.parameters["inverse"] == pytest.approx(1.1, abs=0.15)  # as little as one audit says
 
 
 def test_weights_count_like_repeated_pairs():
@@ -62,10 +75,42 @@ def test_calibrating_mends_a_judge_that_is_too_sure_and_is_measured_on_unseen_pr
     found, report = c.calibrate(pairs())
     assert report["after"]["log_loss"] < report["before"]["log_loss"]
     assert report["after"]["ece"] < report["before"]["ece"]
-    assert set(report["tried"]) == {c.TEMPERATURE, c.ISOTONIC}
-    assert found.method == min(report["tried"], key=report["tried"].get)
+    rows = {row["method"]: row for row in report["candidates"]}
+    assert list(rows) == [c.IDENTITY, c.TEMPERATURE, c.ISOTONIC]
+    assert found.method == min(rows, key=lambda method: rows[method]["log_loss"])
+    assert [method for method, row in rows.items() if row["chosen"]] == [found.method]
+    assert rows[c.TEMPERATURE]["gain"] == pytest.approx(
+        report["before"]["log_loss"] - rows[c.TEMPERATURE]["log_loss"], abs=1e-12
+    )
+    assert 0 < rows[c.TEMPERATURE]["low"] < rows[c.TEMPERATURE]["gain"] < rows[c.TEMPERATURE]["high"]
     assert (report["pairs"], report["prompts"]) == (300, 100)
-    assert set(c.calibrate(pairs(150))[1]["tried"]) == {c.TEMPERATURE}  # fewer than 200 audits
+    few = c.calibrate(pairs(150))[1]["candidates"]
+    assert [row["method"] for row in few] == [c.IDENTITY, c.TEMPERATURE]  # fewer than 200 audits
+
+
+def test_a_calibration_that_does_worse_on_unseen_prompts_is_not_used():
+    """A judge whose numbers are right as they are: over many draws of thirty audits the loss grows by hardly anything,
+    and where unseen prompts speak for the judge's own numbers these are kept.
+    """
+    excess, kept = [], 0
+    for seed in range(60):
+        data = pairs(30, temperature=1.0, seed=seed)
+        found, report = c.calibrate(data)
+        kept += found.method == c.IDENTITY
+        assert report["after"]["log_loss"] <= report["before"]["log_loss"]
+        new = np.random.default_rng(1000 + seed).normal(0, 3, 2000)
+        true = c.expit(new)
+        excess.append(c.log_loss(found(new), true) - c.log_loss(true, true))
+    assert kept > 30
+    assert np.mean(excess) < 0.01
+
+
+def test_one_prompt_says_nothing_about_others_so_the_judge_is_taken_as_it_says():
+    data = pairs(60)
+    found, report = c.calibrate(c.Pairs(data.margins, data.outcomes, data.weights, ["one"] * 60))
+    assert found.method == c.IDENTITY
+    assert report["candidates"][1]["gain"] == 0
+    assert found(np.array([2.0])) == pytest.approx([c.expit(2.0)])
 
 
 def test_what_is_quoted_was_not_fitted_on():
