@@ -365,9 +365,17 @@ def choice_options(config: Mapping[str, Any], taken: Iterable[str]) -> list[str]
 
 
 def aggregate_choice(
-    name: str, config: Mapping[str, Any], opinions: Sequence[Opinion], priors: Priors = (), known: Known | None = None
+    name: str,
+    config: Mapping[str, Any],
+    opinions: Sequence[Opinion],
+    priors: Priors = (),
+    known: Known | None = None,
+    calibrated: Calibrated | None = None,
 ) -> Aggregate | None:
-    """The options that people chose. One of several is a vote; of several that may be taken, each is its own."""
+    """The options that people chose. One of several is a vote; of several that may be taken, each is its own.
+
+    `calibrated` is what the judges' votes on one of several are worth, where somebody knows.
+    """
     kind, said = deciding(name, opinions, lambda orders: any(orders) or bool(config.get("multiple")))
     if kind is None:
         return None
@@ -379,7 +387,11 @@ def aggregate_choice(
         )
         return Aggregate(value, probability, shares, None, len(said), "majority", kind, {})
     votes = {rater: shared([answer[0] for answer in orders if answer]) for rater, orders in said.items()}
-    shares, method = posterior(votes, options, kind, known, priors)
+    if kind == JUDGE and calibrated:
+        source, worth = calibrated
+        shares, method = reduce(with_prior, priors, dict(worth)), STAND_FOR_JUDGES[source]
+    else:
+        shares, method = posterior(votes, options, kind, known, priors)
     leading = choices.leaders(shares)
     details = {"shares": vote_shares(votes.values())}
     return Aggregate(leading, shares[leading[0]], shares, None, len(votes), method, kind, details)
@@ -425,7 +437,7 @@ def aggregate_question(
         case "rating":
             return aggregate_rating(name, opinions, config, known)
         case "choice":
-            return aggregate_choice(name, config, opinions, priors, known)
+            return aggregate_choice(name, config, opinions, priors, known, calibrated)
         case "ranking":
             return aggregate_ranking(name, opinions)
         case "step":

@@ -33,6 +33,8 @@ def wake() -> None:
         judge_items_task.delay(judge_id)
     for study_id in studies.due():
         run_study.delay(study_id)
+    for rater_id in measuring.wanted():
+        measure_judge.delay(rater_id)
     for cut_id in cuts.due():
         cuts.ask_worker(cut_id)
 
@@ -85,6 +87,13 @@ def run_study(study_id: int) -> None:
     if study is not None:
         with shutdown.noticing_signals() as asked_to_go:
             rounds.run_study(study=study, kind=KINDS[study.kind], seconds=JUDGE_SECONDS, stop=asked_to_go)
+
+
+@shared_task
+def measure_judge(rater_id: int) -> None:
+    """Measure one judge because somebody asked for it, unless another worker does."""
+    if measuring.measure_wanted(rater_id):
+        priors.write_priors(Project.objects.get(raters=rater_id), most=PRIOR_BATCHES)
 
 
 @shared_task

@@ -34,6 +34,7 @@ urlpatterns = [
     path("p/<slug:slug>/judges/<int:pk>/ask/", judges.ask, name="judge_ask"),
     path("p/<slug:slug>/judges/<int:pk>/quality/", judge_quality.show, name="judge_quality"),
     path("p/<slug:slug>/judges/<int:pk>/measure/", judge_quality.measure, name="judge_measure"),
+    path("p/<slug:slug>/judges/<int:pk>/measured/", judge_quality.measured_live, name="judge_measured"),
     path("p/<slug:slug>/judges/<int:pk>/audit/", judge_quality.draw, name="judge_audit"),
     path("p/<slug:slug>/judges/<int:pk>/attacks/", judge_quality.attacks_live, name="judge_attacks"),
     path("p/<slug:slug>/judges/<int:pk>/probe/", judge_quality.probe, name="judge_probe"),

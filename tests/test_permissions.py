@@ -158,6 +158,7 @@ PAGES = {
     "judge_audit": Page(None, MANAGERS, "judge"),
     "judge_anew": Page(None, MANAGERS, "judge"),
     "judge_attacks": Page(REVIEWERS, thing="judge"),
+    "judge_measured": Page(REVIEWERS, thing="judge"),
     "judge_probe": Page(None, MANAGERS, "judge"),
     "judge_limit": Page(None, MANAGERS, "judge"),
     "judge_rubric": Page(REVIEWERS, thing="judge"),

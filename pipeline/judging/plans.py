@@ -410,7 +410,10 @@ def confidence_of(vote: Vote) -> float | None:
 
 
 def combined(brief: Brief, parts: Sequence[Part | Unparsable], reference: str) -> Outcome:
-    """All questions' parts in one; the first preference, or else the first question, speaks for the whole."""
+    """All questions' parts in one; the first preference, or else the first question, speaks for the whole.
+
+    How sure the judge is of the other preferences is kept under `others`.
+    """
     readable = [found for found in parts if not isinstance(found, Unparsable)]
     errors = [str(found) for found in parts if isinstance(found, Unparsable)]
     answers = {name: answer for found in readable for name, answer in found.answers.items()}
@@ -420,7 +423,14 @@ def combined(brief: Brief, parts: Sequence[Part | Unparsable], reference: str) -
             answers[asked.name] = {"choice": "unparsable"}
     main = brief.question or asked_first[0]
     speaker = next((found for found in readable if main in found.answers), Outcome({}))
-    return replace(speaker, answers=answers, reference=reference, error=" ".join(errors))
+    others = {
+        name: {"confidence": found.confidence, "margin": found.details["margin"]}
+        for found in readable
+        for name in found.answers
+        if found is not speaker and "margin" in found.details
+    }
+    details = {**speaker.details, **({"others": others} if others else {})}
+    return replace(speaker, answers=answers, reference=reference, error=" ".join(errors), details=details)
 
 
 def nothing(brief: Brief, error: Unparsable) -> Outcome:

@@ -9,7 +9,7 @@ from pipeline.models.judges import Judge
 
 
 class Calibration(models.Model):
-    """One map from a judge's margins to probabilities, with what it was fitted on. Never changed, only followed.
+    """One map from a judge's answers to probabilities, with what it was fitted on. Never changed, only followed.
 
     It holds for one evaluator: a judge's model with one version of its prompt. `pipeline.quality.measuring` is the
     only writer.
@@ -19,7 +19,7 @@ class Calibration(models.Model):
     question = models.ForeignKey(Question, on_delete=models.CASCADE, related_name="calibrations")
     number = models.PositiveIntegerField(help_text="1 for a judge's first calibration of a question")
     evaluator = models.CharField(max_length=300, help_text="model and prompt version")
-    method = models.CharField(max_length=12, help_text="temperature or isotonic")
+    method = models.CharField(max_length=12, help_text="identity, temperature or isotonic")
     parameters = models.JSONField(help_text="of the map, and how often people choose no side")
     fitted_on = models.JSONField(help_text="how many audits, from where, the newest annotation, and their hash")
     report = models.JSONField(help_text="before and after on audits that the fit had not seen")
@@ -51,6 +51,9 @@ class JudgeReport(models.Model):
     since_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     change = models.BigIntegerField(default=0, help_text="the project's newest Change when it was measured")
     measured_at = models.DateTimeField(null=True)
+    wanted_at = models.DateTimeField(null=True, help_text="somebody wants it measured: empty once that is done")
+    began_at = models.DateTimeField(null=True, help_text="when a worker began with that")
+    error = models.CharField(max_length=200, blank=True, help_text="why it could not be measured")
 
 
 class PriorWork(models.Model):

@@ -23,6 +23,7 @@ from annotate.aggregation import current_opinions, said_about
 from annotate.agreement import decided_by_people
 from annotate.deciding import HUMAN, Opinion
 from annotate.models import Annotation, Item, Question, Rater
+from annotate.questions import steps
 from pipeline.judging.concluding import model_name
 from pipeline.judging.config import differences, protocol_of
 from pipeline.models import Judge, Route
@@ -159,40 +160,67 @@ def current_evaluator(rater: Rater) -> str:
 
 
 def preference_of(rater: Rater) -> Question | None:
-    """The question on which judges are compared with people: the project's first preference."""
+    """The question on which judges are compared with people first of all: the project's first preference."""
     return rater.project.questions.filter(kind=Question.PREFERENCE).first()
+
+
+def can_be_calibrated(question: Question) -> bool:
+    """Has the question options, or a scale, whose probabilities can be right or wrong?"""
+    if question.kind == Question.CHOICE:
+        return not question.config.get("multiple")
+    return question.kind in (Question.PREFERENCE, Question.RATING)
 
 
 # --- What the judge said --------------------------------------------------------------------------------------
 ROW = ("pk", "replaces_id", "item_id", "order_key", "answers", "confidence", "metadata", "submitted_at")
+Row = tuple[Any, ...]
 
 
-def verdicts_of(
-    rows: Iterable[tuple[Any, ...]], question: str, wanted: str
-) -> tuple[dict[int, Verdict], set[int], int]:
-    """Item → verdict of the wanted evaluator; items without a readable one; how many rows are of other evaluators."""
-    rows = list(rows)
+def present_of(rows: Sequence[Row], wanted: str) -> tuple[list[Row], int]:
+    """The rows of the wanted evaluator that nothing replaces, and how many are of others."""
     replaced = {row[1] for row in rows}
+    current = [row for row in rows if row[0] not in replaced]
+    found = [row for row in current if evaluator_in(row[6]) == wanted]
+    return found, len(current) - len(found)
+
+
+def verdicts_of(rows: Iterable[Row], question: Question) -> tuple[dict[int, Verdict], set[int]]:
+    """Item → what these rows say to a preference; and items without a readable verdict."""
     said: dict[int, list[Said]] = defaultdict(list)
     newest: dict[int, tuple[datetime, int]] = {}
-    silent, others = set(), 0
+    silent = set()
     for pk, _replaces, item, order, answers, confidence, metadata, at in rows:
-        if pk in replaced or question not in answers:
+        if question.name not in answers:
             continue
-        if evaluator_in(metadata) != wanted:
-            others += 1
-            continue
-        choice = answers[question]["choice"]
-        if choice not in SPOKEN:
+        answer = answers[question.name]
+        if answer["choice"] not in SPOKEN:
             silent.add(item)
             continue
-        said[item].append(Said(order, choice, confidence, lean_in(metadata)))
+        said[item].append(Said(order, answer["choice"], *sureness(question, answers, confidence, metadata)))
         newest[item] = max(newest.get(item, (at, pk)), (at, pk))
     found = {
         item: Verdict(item, tuple(sorted(each, key=lambda one: one.order)), newest[item][0], newest[item][1])
         for item, each in said.items()
     }
-    return found, silent - set(found), others
+    return found, silent - set(found)
+
+
+def sureness(
+    question: Question, answers: Mapping[str, Any], confidence: float | None, metadata: Mapping[str, Any]
+) -> tuple[float | None, float]:
+    """How sure the judge is of its answer to a preference, and how far it leans, where it told.
+
+    What an annotation says of itself is of the preference that it is about first of all; of others it is kept beside
+    it. Where several were answered and nothing tells them apart, the strength does: the middle of its step of |lean|.
+    """
+    others = metadata.get("others", {})
+    if question.name in others:
+        return others[question.name].get("confidence"), lean_in(others[question.name])
+    preferences = sum(isinstance(answer, Mapping) and "choice" in answer for answer in answers.values())
+    if others or preferences == 1:
+        return confidence, lean_in(metadata)
+    strength = answers[question.name].get("strength", 0)
+    return None, (strength - 0.5) / steps(question.config.get("points", 7)) if strength else 0.0
 
 
 def lean_in(metadata: Mapping[str, Any]) -> float:
@@ -201,30 +229,49 @@ def lean_in(metadata: Mapping[str, Any]) -> float:
     return float(kept) if isinstance(kept, int | float) else 0.0
 
 
-def read(rater: Rater, question: Question, since: datetime | None = None) -> Reading:
-    """The judge's verdicts as it is now, and its audits (those answered after `since`), oldest first."""
+@dataclass(frozen=True)
+class Material:
+    """What is read once for all questions of a judge: its present rows, and people's opinions on their items."""
+
+    evaluator: str
+    rows: Sequence[Row]
+    others: int  # rows by another model, prompt or protocol
+    facts: Mapping[int, tuple[str, Sequence[str]]]  # item → hash of its prompt, and its tags
+    opinions: Mapping[int, Sequence[Opinion]]
+    routes: Mapping[int, Sequence[tuple[str, str, float]]]
+
+
+def material_of(rater: Rater) -> Material:
     wanted = current_evaluator(rater)
-    verdicts, silent, others = verdicts_of(rows_of(rater), question.name, wanted)
-    facts = facts_of([*verdicts, *silent])
+    rows, others = present_of(rows_of(rater), wanted)
+    facts = facts_of(sorted({row[2] for row in rows}))
     opinions = people_on(list(facts))
-    ways = ways_of({item: verdicts.get(item) for item in opinions}, opinions)
+    return Material(wanted, rows, others, facts, opinions, routes_of(list(opinions)))
+
+
+def read(rater: Rater, question: Question, since: datetime | None = None, found: Material | None = None) -> Reading:
+    """The judge's verdicts on a preference as it is now, and its audits (those after `since`), oldest first."""
+    found = found or material_of(rater)
+    verdicts, silent = verdicts_of((row for row in found.rows if row[2] in found.facts), question)
     audits, left_out, unparsable = [], Counter[str](), []
-    for item, said in opinions.items():
-        decided, verdict = decided_by_people(question, said), verdicts.get(item)
-        at = newest_of(said, verdict)
+    for item, said in found.opinions.items():
+        verdict = verdicts.get(item)
+        if verdict is None and item not in silent:
+            continue
+        decided, at = decided_by_people(question, said), newest_of(said, verdict.at if verdict else None)
         if decided is None or (since is not None and at <= since):
             continue
-        source, weight = ways[item]
+        source, weight = way(found.routes.get(item, []), verdict is not None and answered_before(said, verdict.at))
         if not weight:
             left_out[source] += 1
         elif verdict is None:
             unparsable.append(weight)
         else:
-            audits.append(Audit(verdict, facts[item][0], decided, weight, source, at))
+            audits.append(Audit(verdict, found.facts[item][0], decided, weight, source, at))
     audits.sort(key=lambda audit: (audit.at, audit.verdict.item))
-    prompts = {item: prompt for item, (prompt, _) in facts.items()}
-    tags = {item: of_item for item, (_, of_item) in facts.items()}
-    return Reading(wanted, verdicts, audits, left_out, unparsable, others, prompts, tags)
+    prompts = {item: prompt for item, (prompt, _) in found.facts.items() if item in verdicts or item in silent}
+    tags = {item: of_item for item, (_, of_item) in found.facts.items() if item in prompts}
+    return Reading(found.evaluator, verdicts, audits, left_out, unparsable, found.others, prompts, tags)
 
 
 def rows_of(rater: Rater) -> list[tuple[Any, ...]]:
@@ -242,10 +289,10 @@ def rows_of(rater: Rater) -> list[tuple[Any, ...]]:
     return list(found.values())
 
 
-def newest_of(said: Sequence[Opinion], verdict: Verdict | None) -> datetime:
+def newest_of(said: Sequence[Opinion], judged: datetime | None) -> datetime:
     """When the last of people and judge had answered."""
     moments = [opinion.at for opinion in said if opinion.at is not None]
-    return max([*moments, verdict.at] if verdict else moments)
+    return max([*moments, judged] if judged else moments)
 
 
 def facts_of(item_ids: Sequence[int]) -> dict[int, tuple[str, list[str]]]:
@@ -269,23 +316,19 @@ def people_on(item_ids: Sequence[int]) -> dict[int, list[Opinion]]:
 
 
 # --- How it came to both --------------------------------------------------------------------------------------
-def ways_of(
-    verdicts: Mapping[int, Verdict | None], opinions: Mapping[int, Sequence[Opinion]]
-) -> dict[int, tuple[str, float]]:
-    """Item → how it came to people and judge, and its weight; 0 where it must be left out."""
+def routes_of(item_ids: Sequence[int]) -> dict[int, list[tuple[str, str, float]]]:
+    """Item → its (decision, policy, propensity) in order."""
     routes: dict[int, list[tuple[str, str, float]]] = defaultdict(list)
-    for batch in slots.batches(list(opinions)):
+    for batch in slots.batches(item_ids):
         rows = Route.objects.filter(item__in=batch).order_by("number")
         for item, decision, policy, propensity in rows.values_list("item_id", "decision", "policy", "propensity"):
             routes[item].append((decision, policy, propensity))
-    return {
-        item: way(routes.get(item, []), answered_before(said, verdicts.get(item))) for item, said in opinions.items()
-    }
+    return routes
 
 
-def answered_before(said: Sequence[Opinion], verdict: Verdict | None) -> bool:
+def answered_before(said: Sequence[Opinion], judged: datetime) -> bool:
     """Had all people answered when the judge did?"""
-    return verdict is not None and all(opinion.at is not None and opinion.at <= verdict.at for opinion in said)
+    return all(opinion.at is not None and opinion.at <= judged for opinion in said)
 
 
 def by_chance(policy: str, propensity: float) -> bool:

@@ -34,7 +34,7 @@ COLDEST, HOTTEST = 0.05, 1000.0  # temperatures: a margin of 1 is as good as cer
 SPREAD = 0.5  # standard deviation of log T beforehand: simulated judges that need no T lose least by it
 LOOKS = 40  # temperatures that are tried before the best is refined
 FOLDS = 5
-BINS = 5  # of the confidence from ½ to 1: few audits fill few bins
+BINS = 5  # of the confidence: few audits fill few bins
 
 
 @dataclass(frozen=True)
@@ -158,14 +158,22 @@ def unseen(method: str, margins: Floats, outcomes: Floats, weights: Floats, fold
 
 
 def reliability(probabilities: Floats, outcomes: Floats, weights: Floats) -> list[dict[str, Any]]:
-    """How often the side that is called more probable was right, by how probable it was called: one row a filled bin.
+    """How often the side that is called more probable was right, by how probable it was called (`bins_of`).
 
-    {"low", "high": the bin, "confidence": mean, "accuracy": share, "from", "to": its 95% band (Wilson), "n"}. A pair
-    called ½ says nothing and is right half the time, whatever people decided.
+    A pair called ½ says nothing and is right half the time, whatever people decided.
     """
     confidence = np.maximum(probabilities, 1 - probabilities)
     right = np.where(probabilities > 0.5, outcomes, np.where(probabilities < 0.5, 1 - outcomes, 0.5))
-    place = np.clip(((confidence - 0.5) * 2 * BINS).astype(int), 0, BINS - 1)
+    return bins_of(confidence, right, weights)
+
+
+def bins_of(confidence: Floats, right: Floats, weights: Floats, floor: float = 0.5) -> list[dict[str, Any]]:
+    """One row a filled bin of the confidence, from `floor` to 1.
+
+    {"low", "high": the bin, "confidence": mean, "accuracy": share, "from", "to": its 95% band (Wilson), "n"}.
+    """
+    width = (1 - floor) / BINS
+    place = np.clip(((confidence - floor) / width + 1e-9).astype(int), 0, BINS - 1)
     rows = []
     for number in range(BINS):
         inside = place == number
@@ -176,8 +184,8 @@ def reliability(probabilities: Floats, outcomes: Floats, weights: Floats) -> lis
         below, above = wilson(accuracy * n, n)
         rows.append(
             {
-                "low": 0.5 + number / (2 * BINS),
-                "high": 0.5 + (number + 1) / (2 * BINS),
+                "low": floor + number * width,
+                "high": floor + (number + 1) * width,
                 "confidence": float(np.average(confidence[inside], weights=weights[inside])),
                 "accuracy": accuracy,
                 "from": below,
@@ -244,9 +252,7 @@ def calibrate(pairs: Pairs) -> tuple[Calibrated, dict[str, Any]]:
     }
 
 
-def candidates_of(
-    losses: Mapping[str, Floats], weights: Floats, prompts: Sequence[str]
-) -> list[dict[str, Any]]:
+def candidates_of(losses: Mapping[str, Floats], weights: Floats, prompts: Sequence[str]) -> list[dict[str, Any]]:
     """Each map's mean loss on unseen prompts, and how much less that is than the identity's, which comes first.
 
     {"method", "log_loss", "gain", "low", "high", "chosen"}, nats; the interval is a 95% bootstrap over prompts.

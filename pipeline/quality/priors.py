@@ -1,17 +1,17 @@
 """What calibrated judges say about items goes to aggregation as Priors: the writer of those of source `OF_JUDGES`.
 
-An item that judges have answered and no person has gets one Prior: the geometric mean of the judges' calibrated
-posteriors. It is a function of the judges' annotations and of the calibrations in force, so thrown away and written
-again it is the same. An item about which another part of the pipeline has said something (the router's label model,
-which knows the verdicts too) gets none, and neither does one that people have answered since.
+An item that judges have answered and no person has gets one Prior for each preference and each choice: the geometric
+mean of the judges' calibrated posteriors. (A rating's label is a mean of ratings and takes no Prior.) It is a function
+of the judges' annotations and of the calibrations in force, so thrown away and written again it is the same. An item
+about which another part of the pipeline has said something (the router's label model, which knows the verdicts too)
+gets none, and neither does one that people have answered since.
 
 A pass goes through the items in order and keeps how far it is, so another worker can go on. A new calibration begins
 a new pass over all; otherwise a pass looks only at items that a judge has answered since the last one.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -19,36 +19,44 @@ from django.utils import timezone
 
 from annotate import slots
 from annotate.aggregation import label_items
-from annotate.deciding import OF_JUDGES
+from annotate.deciding import OF_JUDGES, Opinion
 from annotate.models import Annotation, Item, Prior, Project, Question, Rater
 from pipeline.judging.calls import SETTLED
 from pipeline.models import Calibration, PriorWork
-from pipeline.quality import audits, calibrating, measuring
+from pipeline.quality import audits, calibrating, grading, measuring
 
 BATCH = 500  # items in one transaction
 SAME = 1e-9
 
 
+Calibrations = Mapping[Question, Mapping[int, Calibration]]  # question → judge (as a rater) → the one in force
+
+
 def write_priors(project: Project, most: int | None = None) -> int:
     """Bring the project's Priors up to its calibrations and verdicts; at most `most` batches. Returns what changed."""
-    question = project.questions.filter(kind=Question.PREFERENCE).first()
-    if question is None:
+    asked = [question for question in project.questions.all() if takes_priors(question)]
+    if not asked:
         return 0
-    calibrations = of_project(project, question)
-    begin_pass(project, sorted(each.pk for each in calibrations.values()))
+    calibrations = {question: of_project(project, question) for question in asked}
+    begin_pass(project, sorted(each.pk for of_judges in calibrations.values() for each in of_judges.values()))
     changed, batches = 0, 0
     while most is None or batches < most:
-        found = next_batch(project, question, calibrations)
+        found = next_batch(project, calibrations)
         if found is None:
             return changed
         changed, batches = changed + found, batches + 1
     return changed
 
 
+def takes_priors(question: Question) -> bool:
+    return question.kind in (Question.PREFERENCE, Question.CHOICE) and audits.can_be_calibrated(question)
+
+
 def of_project(project: Project, question: Question) -> dict[int, Calibration]:
     """Judge (as a rater) → its calibration in force."""
-    judges = Rater.objects.filter(project=project, kind=Rater.JUDGE, excluded_at=None).select_related("project")
-    found = {rater.pk: measuring.in_force(rater, question) for rater in judges if rater.calibrations.exists()}
+    fitted = Calibration.objects.filter(question=question).values("rater")
+    judges = Rater.objects.filter(project=project, kind=Rater.JUDGE, excluded_at=None, pk__in=fitted)
+    found = {rater.pk: measuring.in_force(rater, question) for rater in judges.select_related("project")}
     return {rater: calibration for rater, calibration in found.items() if calibration is not None}
 
 
@@ -79,7 +87,7 @@ def answered(project: Project, work: PriorWork) -> QuerySet[Item, int]:
 
 
 @transaction.atomic
-def next_batch(project: Project, question: Question, calibrations: Mapping[int, Calibration]) -> int | None:
+def next_batch(project: Project, calibrations: Calibrations) -> int | None:
     """Write the Priors of the next items of the pass; None where it is at its end."""
     work = PriorWork.objects.select_for_update().get(project=project)
     if work.until <= work.done:
@@ -89,16 +97,29 @@ def next_batch(project: Project, question: Question, calibrations: Mapping[int, 
         work.done = work.until
         work.save(update_fields=["done"])
         return None
-    changed = write_batch(ids, question, calibrations)
+    changed = write_batch(ids, calibrations)
     work.item = ids[-1]
     work.save(update_fields=["item"])
     return len(changed)
 
 
-def write_batch(ids: Sequence[int], question: Question, calibrations: Mapping[int, Calibration]) -> list[int]:
+def write_batch(ids: Sequence[int], calibrations: Calibrations) -> list[int]:
     """Write, renew or take away the Priors of these items, and label those anew; returns them."""
     slots.lock(ids)
-    wanted = priors_of(ids, question, calibrations)
+    people = audits.people_on(ids)
+    rows = rows_of(ids, {rater for of_judges in calibrations.values() for rater in of_judges})
+    changed: set[int] = set()
+    for question, of_judges in calibrations.items():
+        changed |= write_question(ids, question, priors_of(ids, question, of_judges, rows, people))
+    label_items(sorted(changed))
+    return sorted(changed)
+
+
+Wanted = Mapping[int, tuple[Mapping[str, float], str]]  # item → probabilities, and by which calibrations
+
+
+def write_question(ids: Sequence[int], question: Question, wanted: Wanted) -> set[int]:
+    """Write, renew or take away the Priors of one question; returns the items whose Prior is another now."""
     there = {prior.item_id: prior for prior in Prior.objects.filter(item__in=ids, question=question, source=OF_JUDGES)}
     gone = [there[item].pk for item in there if item not in wanted]
     differing = {item: prior for item, prior in wanted.items() if item not in there or differs(there[item], *prior)}
@@ -113,9 +134,7 @@ def write_batch(ids: Sequence[int], question: Question, calibrations: Mapping[in
         update_fields=["probabilities", "version"],
         batch_size=200,
     )
-    changed = sorted({*differing, *(item for item in there if item not in wanted)})
-    label_items(changed)
-    return changed
+    return {*differing, *(item for item in there if item not in wanted)}
 
 
 def differs(prior: Prior, probabilities: Mapping[str, float], version: str) -> bool:
@@ -125,22 +144,33 @@ def differs(prior: Prior, probabilities: Mapping[str, float], version: str) -> b
     return not same or prior.version != version
 
 
+def rows_of(ids: Sequence[int], raters: Iterable[int]) -> dict[int, list[audits.Row]]:
+    """Judge → its annotations on these items."""
+    rows: dict[int, list[audits.Row]] = defaultdict(list)
+    judged = Annotation.objects.filter(item__in=ids, rater__in=raters, counted=True).order_by("pk")
+    for rater, *row in judged.values_list("rater_id", *audits.ROW):
+        rows[rater].append(tuple(row))
+    return rows
+
+
 def priors_of(
-    ids: Sequence[int], question: Question, calibrations: Mapping[int, Calibration]
+    ids: Sequence[int],
+    question: Question,
+    calibrations: Mapping[int, Calibration],
+    rows: Mapping[int, Sequence[audits.Row]],
+    people: Mapping[int, Sequence[Opinion]],
 ) -> dict[int, tuple[dict[str, float], str]]:
     """Item → what the calibrated judges say of it, and by which calibrations; only where no person has answered."""
     said: dict[int, dict[int, dict[str, float]]] = defaultdict(dict)
-    rows: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
-    judged = Annotation.objects.filter(item__in=ids, rater__in=calibrations, counted=True).order_by("pk")
-    for rater, *row in judged.values_list("rater_id", *audits.ROW):
-        rows[rater].append(tuple(row))
-    for rater, of_rater in rows.items():
-        verdicts, _, _ = audits.verdicts_of(of_rater, question.name, calibrations[rater].evaluator)
-        for item, verdict in verdicts.items():
-            said[item][rater] = measuring.posterior_of(calibrations[rater], verdict)
-    taken = set(audits.people_on(ids)) | set(
-        Prior.objects.filter(item__in=ids, question=question).exclude(source=OF_JUDGES).values_list("item", flat=True)
-    )
+    for rater, calibration in calibrations.items():
+        present, _ = audits.present_of(rows.get(rater, []), calibration.evaluator)
+        for item, posterior in posteriors(question, calibration, present).items():
+            said[item][rater] = posterior
+    known = Prior.objects.filter(item__in=ids, question=question).exclude(source=OF_JUDGES)
+    answered_here = {
+        item for item, opinions in people.items() if any(question.name in each.answers for each in opinions)
+    }
+    taken = answered_here | set(known.values_list("item", flat=True))
     return {
         item: (
             calibrating.pooled([of_judges[rater] for rater in sorted(of_judges)]),
@@ -149,3 +179,17 @@ def priors_of(
         for item, of_judges in said.items()
         if item not in taken
     }
+
+
+def posteriors(
+    question: Question, calibration: Calibration, rows: Sequence[audits.Row]
+) -> dict[int, dict[str, float]]:
+    """Item → what one calibrated judge says. A choice whose options are others now has no calibration."""
+    if question.kind == Question.PREFERENCE:
+        verdicts, _ = audits.verdicts_of(rows, question)
+        return {item: measuring.posterior_of(calibration, verdict) for item, verdict in verdicts.items()}
+    offered = grading.options_of(question)
+    if list(offered) != calibration.parameters["options"]:
+        return {}
+    answers = grading.answers_of(rows, question, offered)
+    return {item: measuring.choice_posterior(calibration, parts[0]) for item, parts in answers.items()}

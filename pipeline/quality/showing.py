@@ -9,39 +9,81 @@ from annotate.models import Question
 from pipeline import money
 from pipeline.judging.protocol import ProtocolError
 from pipeline.models import Calibration, Judge, JudgePrompt, JudgeReport, Proposal, Study, StudyCall
-from pipeline.quality import attacks, audits, comparing, measuring, probes, proposals
+from pipeline.quality import attacks, audits, calibrating, comparing, measuring, probes, proposals
 from pipeline.routing import audit_draw
 
 SIZE = 200.0  # of a drawing, in its own units
 SOURCES = {audits.DRAWN: _("drawn by lot"), audits.FILE: _("from a file"), audits.BEFORE: _("people first")}
 
 
-def page(judge: Judge) -> dict[str, Any]:
-    """Everything that the page shows about calibration and leanings."""
-    question = audits.preference_of(judge.rater)
-    kept = JudgeReport.objects.filter(rater=judge.rater).select_related("since_by").first()
+def page(judge: Judge, name: str = "") -> dict[str, Any]:
+    """Everything that the page shows about calibration and leanings, on the question of this name or the first."""
+    asked = measuring.questions_of(judge.rater)
+    question = next((each for each in asked if each.name == name), asked[0] if asked else None)
+    kept = JudgeReport.objects.filter(rater=judge.rater).select_related("since_by", "rater__project").first()
     now = audits.evaluator_of(judge)
-    report = kept.report if kept and kept.report and kept.evaluator == now else None
-    fits = list(Calibration.objects.filter(rater=judge.rater).order_by("-pk")[:10])
+    is_current = kept is not None and bool(kept.report) and kept.evaluator == now
+    report = measuring.report_on(kept, question) if kept and question and is_current else None
+    fits = list(Calibration.objects.filter(rater=judge.rater).select_related("question").order_by("-pk")[:10])
     force = measuring.in_force(judge.rater, question) if question else None
     return {
         "question": question,
+        "is_first": bool(asked) and question == asked[0],
         "kept": kept,
         "report": report,
         "sources": sources(report) if report else [],
-        "leans": leans(report) if report else [],
+        "leans": leans(report) if report and "leans" in report else [],
         "evaluator": now,
         "stale": kept is not None and kept.evaluator not in ("", now),
+        "measuring": kept is not None and kept.wanted_at is not None,
         "calibration": force,
-        "others": [fit for fit in fits if force is None or fit.pk != force.pk],
-        "plot": {name: plot(force.report[name]["reliability"]) for name in ("before", "after")} if force else None,
+        "tried": tried_maps(force) if force else [],
+        "others": [{"fit": fit, "method": METHODS[fit.method]} for fit in fits if force is None or fit.pk != force.pk],
+        "plot": plots(force, question) if force and question else None,
         "candidates": candidates(judge, question),
+        "each_question": question_rows(judge, kept if is_current else None),
+        "enough": measuring.ENOUGH,
     }
+
+
+METHODS = {
+    calibrating.IDENTITY: _("as it says"),
+    calibrating.TEMPERATURE: _("temperature"),
+    calibrating.ISOTONIC: _("isotonic steps"),
+}
+NO_CALIBRATION = {
+    Question.RANKING: _("not calibrated: an order of answers is no option that could be called 80% sure"),
+    Question.CRITIQUE: _("not calibrated: words are neither right nor wrong"),
+    Question.STEP: _("not calibrated: marks on steps; their agreement with people stands under Agreement"),
+    Question.SPAN: _("not calibrated: passages are marked, no option is chosen"),
+    Question.CHOICE: _("not calibrated: several options may be taken at once"),
+}
+
+
+def tried_maps(calibration: Calibration) -> list[dict[str, Any]]:
+    """What each map did on unseen prompts, in words. None of a calibration from before they were compared."""
+    rows = calibration.report.get("candidates", [])
+    return [{**row, "words": METHODS[row["method"]], "is_own": row["method"] == calibrating.IDENTITY} for row in rows]
+
+
+def question_rows(judge: Judge, kept: JudgeReport | None) -> list[dict[str, Any]]:
+    """One row for each question of the project: what is known of the judge on it, or why there is no calibration."""
+    rows = []
+    for question in judge.project.questions.all():
+        row: dict[str, Any] = {"question": question}
+        if audits.can_be_calibrated(question):
+            row["report"] = measuring.report_on(kept, question) if kept else None
+            row["calibration"] = measuring.in_force(judge.rater, question)
+            row["tried"] = tried_maps(row["calibration"]) if row["calibration"] else []
+        else:
+            row["why_not"] = NO_CALIBRATION[question.kind]
+        rows.append(row)
+    return rows
 
 
 def short(judge: Judge) -> dict[str, Any]:
     """In a line, for the judge's own page: is it calibrated, has it changed, do attacks fool it?"""
-    question, trial = audits.preference_of(judge.rater), attacks.newest(judge)
+    question, trial = measuring.first_of(judge.rater), attacks.newest(judge)
     kept = JudgeReport.objects.filter(rater=judge.rater).first()
     mine = kept.report if kept and kept.evaluator == audits.evaluator_of(judge) else {}
     return {
@@ -57,14 +99,21 @@ def candidates(judge: Judge, question: Question | None) -> int:
     return audit_draw.candidates(judge.project, judge.rater).count() if question else 0
 
 
-def plot(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
+def plots(calibration: Calibration, question: Question) -> dict[str, Any]:
+    """The reliability tables before and after as drawings; `floor` is where their confidence begins."""
+    floor = 0.5 if question.kind == Question.PREFERENCE else 0.0
+    drawn = {name: plot(calibration.report[name]["reliability"], floor) for name in ("before", "after")}
+    return {**drawn, "floor": floor, "start": SIZE * (1 - floor)}
+
+
+def plot(rows: Sequence[Mapping[str, Any]], floor: float = 0.5) -> list[dict[str, float]]:
     """Rows of a reliability table as places on a square drawing: confidence to the right, accuracy upwards.
 
-    The drawing runs from ½ to 1 to the right and from 0 to 1 upwards.
+    The drawing runs from `floor` to 1 to the right and from 0 to 1 upwards.
     """
     return [
         {
-            "x": round((row["confidence"] - 0.5) * 2 * SIZE, 1),
+            "x": round((row["confidence"] - floor) / (1 - floor) * SIZE, 1),
             "y": round((1 - row["accuracy"]) * SIZE, 1),
             "top": round((1 - row["to"]) * SIZE, 1),
             "bottom": round((1 - row["from"]) * SIZE, 1),

@@ -15,6 +15,7 @@ from django_htmx.http import HttpResponseStopPolling
 
 from annotate import audit
 from annotate.access import MANAGER, role_in, signed_in
+from annotate.models import User
 from pipeline import access, tasks
 from pipeline.judging import setup
 from pipeline.judging.protocol import ProtocolError
@@ -52,32 +53,46 @@ def show(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """What is known about the judge's quality, with where each number comes from."""
     user = signed_in(request)
     judge = access.seen_judge(user, slug, pk)
-    context: dict[str, Any] = {
+    return render(request, "pipeline/judge_quality.html", {**measured(request, user, judge), **tried(judge)})
+
+
+def measured(request: HttpRequest, user: User, judge: Judge) -> dict[str, Any]:
+    """What was measured, on the question that `question` names."""
+    return {
         "project": judge.project,
         "judge": judge,
         "manages": role_in(user, judge.project) == MANAGER,
         "form": DrawForm(),
-        "enough": measuring.ENOUGH,
-        **showing.page(judge),
-        **tried(judge),
+        **showing.page(judge, request.GET.get("question", "")),
     }
-    return render(request, "pipeline/judge_quality.html", context)
+
+
+@require_safe
+def measured_live(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """What was measured, for its poll; 286 once nobody measures."""
+    user = signed_in(request)
+    context = measured(request, user, access.seen_judge(user, slug, pk))
+    response = render(request, "pipeline/_quality_measured.html", context)
+    if not context["measuring"]:
+        response.status_code = HttpResponseStopPolling.status_code
+    return response
 
 
 @require_POST
 def measure(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
-    """Measure the judge now, and calibrate it where there are enough audits."""
+    """Let a worker measure the judge now, and calibrate it where there are enough audits."""
     judge = access.managed_judge(signed_in(request), slug, pk)
-    kept = measuring.measure(judge.rater)
-    counts = kept.report["audits"] if kept else {}
-    setup.record(judge, audit.STARTED, signed_in(request), after={"measured_on": counts.get("n", 0)})
-    if kept is None:
-        messages.error(request, _("The project asks no preference question, so there is nothing to compare."))
-    elif counts["needed"]:
-        messages.warning(request, _("Measured. It needs %(needed)d more audits to be calibrated.") % counts)
+    if measuring.questions_of(judge.rater):
+        setup.record(judge, audit.STARTED, signed_in(request), after={"measuring": True})
+        ask_to_measure(judge)
     else:
-        messages.success(request, _("Measured on %(n)d audits.") % counts)
+        messages.error(request, _("The project asks no preference, choice or rating: there is nothing to compare."))
     return redirect("judge_quality", slug, pk)
+
+
+def ask_to_measure(judge: Judge) -> None:
+    measuring.ask(judge.rater)
+    transaction.on_commit(partial(tasks.measure_judge.delay, judge.rater_id), robust=True)
 
 
 @require_POST
@@ -103,7 +118,7 @@ def start_anew(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Let only newer audits count from now on, after the judge or the data changed."""
     judge = access.managed_judge(signed_in(request), slug, pk)
     measuring.start_anew(rater=judge.rater, by=signed_in(request))
-    measuring.measure(judge.rater)
+    ask_to_measure(judge)
     messages.success(request, _("Older audits no longer count. The calibration starts anew with what is left."))
     return redirect("judge_quality", slug, pk)
 

@@ -54,6 +54,7 @@ NO_SCREENS = {
     "health", "label_ahead", "label_back", "label_waiting", "label_guidelines", "label_source", "label_diff",
     "label_lesson", "project_live", "items_count", "import_preview", "import_progress", "items_bulk_progress",
     "item_pipeline", "rater_pipeline", "raters_on", "project_cost", "judge_live", "judge_attacks", "judge_rubric_live",
+    "judge_measured",
     "routing_live", "routing_what_if",
     "datasets_table", "snapshot_zip", "snapshot_file", "pay_table", "runs_table", "run_live", "run_metrics", "run_log",
     "attachment",

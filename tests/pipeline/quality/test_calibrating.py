@@ -53,7 +53,7 @@ def test_being_right_twenty_times_does_not_make_certain():
 
 
 def test_the_temperature_is_drawn_to_one_and_by_few_audits_more_than_by_many():
-    """At the fitted β the loss falls as fast as the prior, (log β)² / 2·SPREAD², rises: both slopes from the formula."""
+    """At the fitted β the loss falls as fast as the prior, (log β)² / 2·SPREAD², rises: slopes by the formula."""
     inverse = c.fit_temperature(MARGINS, OUTCOMES).parameters["inverse"]
     assert 1 / 2.0607 < inverse < 1
     slope = float(((c.expit(inverse * MARGINS) - OUTCOMES) * MARGINS).sum())
