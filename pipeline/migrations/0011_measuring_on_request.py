@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("pipeline", "0009_routing_report"),
+        ("pipeline", "0010_certificates"),
     ]
 
     operations = [
