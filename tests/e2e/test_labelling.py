@@ -311,6 +311,7 @@ def test_an_answer_that_is_never_taken_can_be_copied_and_discarded(bench: Page, 
     expect(sheet.locator("pre")).to_have_text(re.compile("preference: 6\nreason: the second is right"))
     membership.save(force_insert=True)
     bench.reload()
+    expect(sheet).to_be_visible()
     bench.keyboard.press("Escape")
     expect(sheet).to_be_hidden()  # kept for now
     bench.reload()
