@@ -28,7 +28,7 @@ from pipeline.routing.believing import fits, following
 from pipeline.routing.believing.fits import Fit
 from pipeline.routing.choosing import buying
 from pipeline.routing.choosing.opening import Choice
-from pipeline.routing.choosing.plans import REVIEWER
+from pipeline.routing.choosing.plans import INFORMATION, REVIEWER
 from pipeline.routing.deciding import Decided
 
 AT_ONCE = 200  # items of each kind in one look
@@ -213,7 +213,8 @@ class Purse:
     def best(self, count: int, fit: Fit) -> list[Decided]:
         """The best by the ranking, a part of them drawn evenly from the rest instead."""
         free = candidates(self.project)
-        drawn = int(count * self.plan.explore + self.dice().random()) if self.plan.explore else 0
+        explore = max(self.plan.explore, picking.AT_RANDOM if self.plan.ranking == INFORMATION else 0.0)
+        drawn = int(count * explore + self.dice().random()) if explore else 0
         worth = free.filter(layout=fit.layout.number).exclude(gain__lt=self.plan.least)
         among = list(worth.order_by("-score", "item").select_related("item")[:AMONG])
         greedy = picking.picked(self.plan, among, max(0, count - drawn), fit, self.dice().randrange(2**32))
@@ -277,8 +278,12 @@ def features_of(belief: Belief, route: str, fit: Fit | None = None) -> dict[str,
         "score": round(belief.score, 5),
         "doubt": round(belief.doubt, 4),
         "triage": round(belief.triage, 4),
+        "signs": belief.signs,
         "votes": belief.votes,
         "fit": belief.fit,
         "route": route,
     }
-    return {**found, "signals": picking.signals(belief, fit)} if fit else found
+    if fit is None:
+        return found
+    learned_from = fit.labels if fit.errors is not None else 0
+    return {**found, "learned_from": learned_from, "signals": picking.signals(belief, fit)}

@@ -19,26 +19,26 @@ from django.utils import timezone
 from annotate import audit, slots
 from annotate.models import Annotation, Item, Project, Question, Rater, User
 from annotate.slots import counted_by_people
-from annotate.statistics.intervals import wilson
+from annotate.statistics.intervals import Z95, wilson
+from annotate.statistics.votes import Floats, Integers
 from pipeline.models import Belief, Judge, Route, RoutingState
 from pipeline.quality.audits import way
+from pipeline.routing import triage
 from pipeline.routing.adopting import in_force
 from pipeline.routing.believing import following
 from pipeline.routing.believing.gathering import gathered
 from pipeline.routing.believing.layouts import Layout, layout_from
-from pipeline.routing.choosing.plans import GAIN, LEARNED, UNCERTAINTY, Plan
+from pipeline.routing.choosing.plans import SHARES, Plan
+from pipeline.routing.replaying import RANKED, Past
 from pipeline.routing.simulating import curves
-from pipeline.routing.simulating.replay import Settings, replayed
+from pipeline.routing.simulating.replay import Settings, Trace, replayed
 from pipeline.routing.simulating.reporting import BUDGETS, human_accuracy, points
 from pipeline.routing.simulating.reporting import Plan as Replayed
-from pipeline.routing.simulating.scenario import Scenario, scenario_of
+from pipeline.routing.simulating.scenario import scenario_of
 
 LEAST = 30  # pairs answered by both before a curve is shown
 NEWEST = 500  # pairs that are replayed, at most
 SEEDS = tuple(range(5))
-POLICIES = ("random", "judge-uncertainty", "learned", "gain")
-RANKING_OF = {"learned": LEARNED, "judge-uncertainty": UNCERTAINTY, "gain": GAIN}  # those that a project can take
-NAME_OF = {ranking: name for name, ranking in RANKING_OF.items()}
 WEEKS, MOST_SLICES = 8, 10
 
 
@@ -132,7 +132,7 @@ def facts_of(
     return routes, times, tags
 
 
-def scenario_from(project: Project, question: Question, layout: Layout, items: Sequence[int]) -> Scenario:
+def scenario_from(project: Project, question: Question, layout: Layout, items: Sequence[int]) -> Past:
     """These pairs as a scenario. Their siblings inform them; those that are not among them are not scored."""
     hashes: list[str] = []
     for batch in slots.batches(items):
@@ -144,21 +144,24 @@ def scenario_from(project: Project, question: Question, layout: Layout, items: S
     of_judges = np.isin(ballots.rater, found.pool.judges)
     kept = ballots.of(of_judges | wanted[ballots.item])
     pool = replace(found.pool, ballots=kept, panel=None, usual=None)
-    return scenario_of(pool)
+    signs = np.array([sum(triage.POINTS[name] for name in triage.signs(*talk)) for talk in found.talks])
+    return Past(**vars(scenario_of(pool)), signs=signs)
 
 
-def replays(scenario: Scenario) -> dict[str, Any]:
-    """Curves of every policy, the areas under them, what they save, and which a project should take."""
-    plan = Replayed(policies=POLICIES, seeds=SEEDS, settings=Settings())
+def replays(scenario: Past) -> dict[str, Any]:
+    """Curves of every ranking, the areas under them, what they save, which is best, and how sure that is."""
+    plan = Replayed(policies=tuple(RANKED), seeds=SEEDS, settings=Settings())
     budgets = np.array(BUDGETS)
-    found = {}
-    for name in POLICIES:
-        traces = [replayed(name, scenario, seed, budgets, plan.settings) for seed in SEEDS]
+    found, areas = {}, {}
+    for name in RANKED:
+        traces = [replayed(name, scenario, seed, budgets, plan.settings, policies=RANKED) for seed in SEEDS]
         found[name] = points(scenario, plan, traces, "credit")
+        areas[name] = area_by_item(traces, budgets)
     target = human_accuracy(scenario)
     means = {name: [point["label_accuracy"] for point in row] for name, row in found.items()}
     area = {name: round(curves.area(np.array(row), budgets), 4) for name, row in means.items()}
-    best = max(RANKING_OF, key=lambda name: area[name])
+    best = max((name for name in RANKED if name != SHARES), key=lambda name: area[name])
+    prompts = scenario.pool.prompt[scenario.scored]
     return {
         "pairs": len(scenario.scored),
         "prompts": len(np.unique(scenario.pool.prompt[scenario.scored])),
@@ -167,14 +170,32 @@ def replays(scenario: Scenario) -> dict[str, Any]:
         "saved": {name: round(curves.saved(row, BUDGETS, target["value"]), 4) for name, row in means.items()},
         "human_accuracy": target,
         "best": best,
+        "leads": {name: lead(areas[best] - areas[name], prompts) for name in RANKED if name != best},
         "seeds": len(SEEDS),
     }
 
 
+def area_by_item(traces: Sequence[Trace], budgets: Floats) -> Floats:
+    """The area under each pair's own curve, mean over seeds: (pairs,)."""
+    credit = np.mean([trace.credit for trace in traces], axis=0)
+    return np.trapezoid(credit, budgets, axis=0)
+
+
+def lead(gaps: Floats, prompts: Integers) -> list[float]:
+    """A mean difference (pairs,) with its 95% interval; pairs of one prompt go together, so its error is clustered."""
+    mean = float(gaps.mean())
+    _, group = np.unique(prompts, return_inverse=True)
+    error = float(np.sqrt((np.bincount(group, gaps - mean) ** 2).sum()) / len(gaps))
+    return [round(each, 4) for each in (mean, mean - Z95 * error, mean + Z95 * error)]
+
+
 def proposed(report: Mapping[str, Any], plan: Plan) -> str | None:
-    """The policy that the comparison proposes instead of the one in force; None where that is the best already."""
-    best = report.get("best")
-    return None if best is None or RANKING_OF[best] == plan.ranking else best
+    """The ranking that the comparison proposes instead of the one in force.
+
+    None where that is the best already, or where the best leads it by no more than luck would.
+    """
+    best, leads = report.get("best"), report.get("leads", {})
+    return best if plan.ranking in leads and leads[plan.ranking][1] > 0 else None
 
 
 # --- Errors by slice over time --------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from pipeline.routing.choosing.plans import Budget, Plan, PlanError, rules_from
 RANKINGS = [
     (plans.LEARNED, _("Learned: people where an answer of theirs makes the label most right")),
     (plans.UNCERTAINTY, _("Judges' doubt: people where judges differ, contradict themselves or are unsure")),
+    (plans.ERRORS, _("Judge's errors: people where the judge is most probably wrong, as learned from audits")),
     (plans.TRIAGE, _("Warning signs: people where a judge is often wrong; needs no answers to learn from")),
     (plans.GAIN, _("Gain by counts: people where answers of a pair's kinds have added most so far")),
     (plans.INFORMATION, _("Information: people where an answer teaches the model most")),

@@ -1,8 +1,8 @@
 """Which of the best candidates are taken together, which are alike, and what tells most about one: over kept columns.
 
 The label model's ranking adds what an answer would tell of the siblings of a pair, and takes one pair of each prompt
-before a second (`policies.learned`). For information, a batch is spread out among the most informative
-(`estimators.acquiring`), so that no two answers teach the same.
+before a second (`policies.learned`). For information, a batch is chosen among the most informative so that it tells
+most of all of them (`estimators.acquiring`), and a fifth of it is drawn evenly.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,8 @@ from pipeline.routing.policies import counted, learned
 
 TELLING = 3  # signals that a reason names
 REMEMBERED = 500  # answered pairs that the gain by counts looks at
-SPREAD = 5  # batches' worth of the most informative that a batch is spread out among
+SPREAD = 5  # batches' worth of the most informative that a batch is chosen among
+AT_RANDOM = 0.2  # of a batch for information, whatever the policy's exploration: the most informative alone mislead
 
 
 def columns(beliefs: Sequence[Belief], fit: Fit) -> Features:
@@ -33,9 +34,10 @@ def picked(plan: Plan, among: Sequence[Belief], count: int, fit: Fit, seed: int)
     if not among or count <= 0:
         return []
     if plan.ranking == plans.INFORMATION:
-        points = fit.model.scale.apply(columns(among[: SPREAD * count], fit))[1]
-        places = acquiring.k_center(points, np.array([0]), count - 1)
-        return [among[place] for place in places]
+        best = among[: SPREAD * count]
+        points = fit.model.scale.apply(columns(best, fit))[1]
+        told = np.array([each.score for each in best])
+        return [best[place] for place in acquiring.spread_out(points, told, count)]
     if plan.ranking == plans.GAIN:
         return by_counts(among, count, fit, np.random.default_rng(seed))
     score = np.array([each.score for each in among])

@@ -37,11 +37,14 @@ ARMS = {
     buying.SURE: gettext_lazy("sure enough: places closed"),
     buying.KIN: gettext_lazy("like an audit that contradicted the judge"),
 }
-POLICY_WORDS = {
-    "random": gettext_lazy("drawn by lot"),
-    "judge-uncertainty": gettext_lazy("judges' doubt"),
-    "learned": gettext_lazy("learned"),
-    "gain": gettext_lazy("gain by counts"),
+RANKING_WORDS = {
+    plans.SHARES: gettext_lazy("drawn by lot, judges' labels"),
+    plans.LEARNED: gettext_lazy("learned"),
+    plans.UNCERTAINTY: gettext_lazy("judges' doubt"),
+    plans.ERRORS: gettext_lazy("judge's errors"),
+    plans.TRIAGE: gettext_lazy("warning signs"),
+    plans.GAIN: gettext_lazy("gain by counts"),
+    plans.INFORMATION: gettext_lazy("information"),
 }
 WIDTH, HEIGHT = 640.0, 240.0  # of the drawing, in its own units
 DEFAULT_SHARE = 20
@@ -149,27 +152,26 @@ def what_if(
                              "labels": round(share * items), "report": report}  # fmt: skip
     price = comparing.price_of_person(project)
     found["cost"] = None if price is None else round(share * items) * price
-    if not report.get("curves"):
+    rows, name = report.get("curves", {}), policy.plan.ranking
+    if name not in rows:  # nothing compared yet, or by an earlier version of the app
         return found
-    name = comparing.NAME_OF.get(policy.plan.ranking, "random" if policy.plan.ranking == plans.SHARES else "learned")
-    rows = report["curves"]
     return {
         **found,
-        "curve": name,
-        "curve_words": POLICY_WORDS[name],
-        "stands_for": comparing.NAME_OF.get(policy.plan.ranking) == name or name == "random",
+        "curve_words": RANKING_WORDS[name],
         "now": at(rows[name], share),
-        "none": rows[name][0],
+        "none": rows[plans.SHARES][0],
         "everything": report["human_accuracy"],
         "table": [
             {
-                "words": POLICY_WORDS[each],
+                "words": RANKING_WORDS[each],
                 **at(rows[each], share),
                 "area": report["area"][each],
                 "saved": report["saved"][each],
                 "mine": each == name,
+                "best": each == report["best"],
+                "lead": report["leads"].get(each),
             }
-            for each in rows
+            for each in sorted(rows, key=lambda each: -report["area"][each])
         ],
         "drawing": drawing(rows, name, share, report["human_accuracy"]["value"]),
     }
@@ -188,7 +190,7 @@ def drawing(
     rows: Mapping[str, Sequence[Mapping[str, float]]], name: str, share: float, target: float
 ) -> dict[str, Any]:
     """The curve with its band, the one drawn by lot, and the budget's place, in the drawing's units."""
-    lowest = [point["low"] for point in rows[name]] + [point["label_accuracy"] for point in rows["random"]]
+    lowest = [point["low"] for point in rows[name]] + [point["label_accuracy"] for point in rows[plans.SHARES]]
     floor = max(0.0, int(min([target, *lowest]) * 10) / 10)
 
     def place(budget: float, value: float) -> str:
@@ -200,7 +202,7 @@ def drawing(
     return {
         "band": " ".join([*upper, *lower]),
         "line": " ".join(place(point["budget"], point["label_accuracy"]) for point in rows[name]),
-        "lot": " ".join(place(point["budget"], point["label_accuracy"]) for point in rows["random"]),
+        "lot": " ".join(place(point["budget"], point["label_accuracy"]) for point in rows[plans.SHARES]),
         "target": f"{(1 - (target - floor) / (1 - floor)) * HEIGHT:.1f}",
         "x": f"{share * WIDTH:.1f}",
         "grid": [{"value": value, "y": f"{(1 - (value - floor) / (1 - floor)) * HEIGHT:.1f}"} for value in steps],
@@ -208,18 +210,19 @@ def drawing(
 
 
 def proposal(report: Mapping[str, Any], policy: InForce) -> dict[str, Any] | None:
-    """The policy that past data speak for instead of the one in force, with its evidence."""
-    best = comparing.proposed(report, policy.plan)
+    """The ranking that past data speak for instead of the one in force, with its evidence."""
+    best, mine = comparing.proposed(report, policy.plan), policy.plan.ranking
     if best is None:
         return None
-    mine = comparing.NAME_OF.get(policy.plan.ranking, "random")
+    difference, low, high = report["leads"][mine]
     return {
-        "name": best,
-        "ranking": comparing.RANKING_OF[best],
-        "words": POLICY_WORDS[best],
+        "ranking": best,
+        "words": RANKING_WORDS[best],
         "area": report["area"][best],
-        "mine": POLICY_WORDS[mine],
+        "mine": RANKING_WORDS[mine],
         "area_now": report["area"][mine],
+        "low": low,
+        "high": high,
         "note": _("By the comparison on %(n)s pairs of the project's own.") % {"n": report["pairs"]},
-        "evidence": {name: report[name] for name in ("area", "saved", "pairs", "seeds")},
+        "evidence": {name: report[name] for name in ("area", "saved", "leads", "pairs", "seeds")},
     }

@@ -18,14 +18,16 @@ from annotate.deciding import ROUTER
 from annotate.models import Item, Prior, Project, Question
 from annotate.statistics.votes import Floats
 from pipeline.models import Belief
-from pipeline.routing.believing.fits import Believed, Fit, believe
-from pipeline.routing.believing.gathering import gathered, people_on
+from pipeline.routing import triage
+from pipeline.routing.believing.fits import Believed, Fit, believe, probably_wrong
+from pipeline.routing.believing.gathering import Gathered, gathered, people_on
 from pipeline.routing.believing.layouts import Layout, columns_of, packed, unpacked
 from pipeline.routing.choosing import plans
 from pipeline.routing.choosing.buying import CLOSABLE
 from pipeline.routing.choosing.plans import Plan
 from pipeline.routing.estimators.acquiring import bald
 from pipeline.routing.estimators.value import NUDGE
+from pipeline.routing.evidence.columns import Features
 from pipeline.routing.evidence.votes import panel
 from pipeline.routing.policies import judged
 
@@ -33,7 +35,7 @@ LEAST = 20  # answered pairs before labels follow the fit
 MOVED = 0.005  # a Prior that moves less stays as it is
 FOLLOWS = ["fit", "votes", "people", "tie", "first", "second", "wrong", "gain", "score",
            "asked", "enough", "disagree", "contradicts"]  # fmt: skip
-KNOWN = ["layout", "columns", "kin", "judge_says", "doubt", "triage"]
+KNOWN = ["layout", "columns", "kin", "judge_says", "doubt", "triage", "signs"]
 
 
 # --- What is known --------------------------------------------------------------------------------------------
@@ -49,7 +51,7 @@ def read(project: Project, question: Question, hashes: Sequence[str], layout: La
     said = panel(found.pool)
     heard = np.any((said.asked > 0) & (said.silent < 1), axis=1)
     says, doubt = judged.labels(found.pool, said), judged.uncertainty(found.pool, said)
-    triage = judged.rule_score(found.pool, data)
+    warnings = warned(found, data)
     answered = np.logical_or(heard, found.pool.human_votes.sum(axis=1) > 0)
     return [
         Belief(
@@ -60,12 +62,23 @@ def read(project: Project, question: Question, hashes: Sequence[str], layout: La
             kin=int(data.prompt[row]),
             judge_says=int(says[row]) if heard[row] else None,
             doubt=float(doubt[row]),
-            triage=float(triage[row]),
+            triage=sum(warnings[row].values()),
+            signs=list(warnings[row]),
             votes=found.pool.human_votes[row].tolist(),
             people=int(found.pool.human_votes[row].sum()),
         )
         for row in np.flatnonzero(answered).tolist()
     ]
+
+
+def warned(found: Gathered, data: Features) -> list[dict[str, float]]:
+    """The warning signs of each pair in words, with points: of a wrong judge, and of trouble in what was said."""
+    of_judges = judged.rule_parts(found.pool, data)
+    warnings = []
+    for row, talk in enumerate(found.talks):
+        own = {name: float(points[row]) for name, points in of_judges.items() if points[row] > 0}
+        warnings.append(own | {name: triage.POINTS[name] for name in triage.signs(*talk)})
+    return warnings
 
 
 # --- What follows ---------------------------------------------------------------------------------------------
@@ -109,7 +122,7 @@ def settle(project: Project, question: Question, beliefs: Sequence[Belief], fit:
     votes = np.array([said.get(item, (0.0, 0.0, 0.0)) for item in items])
     data = unpacked([bytes(belief.columns) for belief in beliefs], [belief.kin for belief in beliefs], fit.layout)
     found = believe(fit, np.array(items), data, votes)
-    scores = scored(beliefs, found, plan)
+    scores = scored(beliefs, data, found, fit, plan)
     for row, belief in enumerate(beliefs):
         follow(belief, row, found, votes[row], fit)
         stands(belief, stand[belief.item_id], votes[row], float(scores[row]), plan)
@@ -120,12 +133,15 @@ def settle(project: Project, question: Question, beliefs: Sequence[Belief], fit:
     return changed
 
 
-def scored(beliefs: Sequence[Belief], found: Believed, plan: Plan) -> Floats:
+def scored(beliefs: Sequence[Belief], data: Features, found: Believed, fit: Fit, plan: Plan) -> Floats:
     """What the policy's ranking says of each pair, from 0: (n,)."""
     match plan.ranking:
         case plans.UNCERTAINTY | plans.GAIN:
             return np.maximum(np.array([belief.doubt for belief in beliefs]), 0) + NUDGE
-        case plans.TRIAGE:
+        case plans.ERRORS if fit.errors is not None:
+            says = np.array([-1 if belief.judge_says is None else belief.judge_says for belief in beliefs])
+            return probably_wrong(fit.errors, data, says)
+        case plans.TRIAGE | plans.ERRORS:
             return np.array([belief.triage for belief in beliefs]) + NUDGE
         case plans.INFORMATION:
             return np.maximum(bald(found.moments.direction, found.moments.direction_variance), 0) + NUDGE * NUDGE

@@ -17,13 +17,17 @@ from typing import Any
 import numpy as np
 from django.db import transaction
 
+from annotate import slots
 from annotate.models import Project, Question
 from annotate.statistics.votes import Floats, Integers
-from pipeline.models import Belief, LabelFit
+from pipeline.models import Belief, LabelFit, Route
 from pipeline.routing.believing.gathering import people_on
 from pipeline.routing.believing.layouts import Layout, layout_from, unpacked
-from pipeline.routing.estimators import label_model, value
+from pipeline.routing.estimators import judge_errors, label_model, value
+from pipeline.routing.estimators.judge_errors import JudgeErrors
 from pipeline.routing.estimators.label_model import LabelModel, Priors, Scale
+from pipeline.routing.evidence.columns import Features
+from pipeline.routing.evidence.pool import FIRST, SECOND
 from pipeline.routing.policies import learned
 
 MOST = 5000  # pairs that a fit looks at, the newest: 50 to 500 already say most (docs/reference/routing.md)
@@ -33,7 +37,7 @@ EVERY, GROWTH = 10, 0.1  # new answered pairs before a fit is made anew: a tenth
 
 @dataclass(frozen=True)
 class Fit:
-    """A fit as it is used: `items` are those it was fitted on, sorted."""
+    """A fit as it is used: `items` are those it was fitted on, sorted; `errors` says where the judge is wrong."""
 
     number: int
     layout: Layout
@@ -41,6 +45,7 @@ class Fit:
     accuracy: float
     labels: int
     items: Integers
+    errors: JudgeErrors | None
 
 
 def newest(question: Question) -> LabelFit | None:
@@ -69,8 +74,8 @@ def due(project: Project, kept: LabelFit | None, layout: Layout, seed: int) -> b
 def fit(project: Project, question: Question, layout: Layout) -> LabelFit:
     """Fit to what people have said by now, and keep it as the next version."""
     found = Belief.objects.filter(project=project, layout=layout.number)
-    answered = list(found.filter(people__gt=0).order_by("-item").values_list("item", "columns", "kin")[:MOST])
-    others = list(found.filter(people=0).order_by("-item").values_list("item", "columns", "kin")[:OTHERS])
+    answered = list(found.filter(people__gt=0).order_by("-item").values_list(*ROW)[:MOST])
+    others = list(found.filter(people=0).order_by("-item").values_list(*ROW)[:OTHERS])
     said = people_on([row[0] for row in answered], question)
     answered = [row for row in answered if row[0] in said]
     data, items = of_rows([*answered, *others], layout), np.array([row[0] for row in answered], dtype=np.int64)
@@ -78,13 +83,15 @@ def fit(project: Project, question: Question, layout: Layout) -> LabelFit:
     ties = bool(votes[:, 0].any()) or bool(found.filter(judge_says=0).exists())
     everybody = np.vstack([votes, np.zeros((len(others), 3))])
     belief = learned.believe(data, everybody, ties=ties)
+    says = np.array([-1 if row[3] is None else row[3] for row in answered], dtype=np.int64)
+    errors = errors_of(items, data.rows(np.arange(len(items))), votes, says)
     before = newest(question)
     return LabelFit.objects.create(
         project=project,
         question=question,
         number=before.number + 1 if before else 1,
         layout=layout.as_json(),
-        parameters=as_bytes(belief.model, items),
+        parameters=as_bytes(belief.model, items, errors),
         accuracy=belief.accuracy,
         labels=len(items),
         fitted_on={
@@ -98,7 +105,10 @@ def fit(project: Project, question: Question, layout: Layout) -> LabelFit:
     )
 
 
-def of_rows(rows: Sequence[tuple[int, Any, int]], layout: Layout) -> Any:
+ROW = ("item", "columns", "kin", "judge_says")
+
+
+def of_rows(rows: Sequence[tuple[int, Any, int, int | None]], layout: Layout) -> Any:
     return unpacked([bytes(row[1]) for row in rows], [row[2] for row in rows], layout)
 
 
@@ -121,13 +131,43 @@ def quality(believed: Floats, votes: Floats) -> Mapping[str, Any]:
     }
 
 
+# --- Where the judge is wrong ---------------------------------------------------------------------------------
+
+
+def errors_of(items: Integers, data: Features, votes: Floats, says: Integers) -> JudgeErrors | None:
+    """P(the judge is wrong), learned from answered pairs that it has judged, each by 1/propensity; None while few."""
+    heard = np.flatnonzero(says >= 0)
+    wrong = (votes[heard, says[heard]] < votes[heard].max(axis=1)).astype(int)
+    columns = judge_errors.columns_for(data.symmetric[heard], data.antisymmetric[heard], sign_of(says[heard]))
+    return judge_errors.fit_errors(columns, wrong, propensities(items[heard].tolist()))
+
+
+def probably_wrong(errors: JudgeErrors, data: Features, says: Integers) -> Floats:
+    """Of each pair (n,); `says` is what the judge says, −1 where it says nothing."""
+    return errors.probability(judge_errors.columns_for(data.symmetric, data.antisymmetric, sign_of(says)))
+
+
+def sign_of(says: Integers) -> Floats:
+    return (says == FIRST).astype(float) - (says == SECOND)
+
+
+def propensities(items: Sequence[int]) -> Floats:
+    """The probability with which each item was first sent to people; 1 for those that nobody routed."""
+    found: dict[int, float] = {}
+    for batch in slots.batches(items):
+        sent = Route.objects.filter(item__in=batch).exclude(decision=Route.JUDGE).order_by("-number")
+        found.update(sent.values_list("item_id", "propensity"))
+    return np.array([found.get(item, 1.0) for item in items])
+
+
 # --- Keeping --------------------------------------------------------------------------------------------------
 ARRAYS = ("weights", "covariance", "effects", "effect_covariance", "coupling")
 
 
-def as_bytes(model: LabelModel, items: Integers) -> bytes:
-    """The model and the items that it was fitted on."""
+def as_bytes(model: LabelModel, items: Integers, errors: JudgeErrors | None) -> bytes:
+    """The model, the items that it was fitted on, and where the judge is wrong."""
     file = io.BytesIO()
+    wrong: Any = {} if errors is None else {f"errors_{name}": np.asarray(own) for name, own in vars(errors).items()}
     np.savez_compressed(
         file,
         items=items,
@@ -140,6 +180,7 @@ def as_bytes(model: LabelModel, items: Integers) -> bytes:
         prompts=np.array(list(model.slot_of), dtype=np.int64),
         slots=np.array(list(model.slot_of.values()), dtype=np.int64),
         **{name: getattr(model, name) for name in ARRAYS},
+        **wrong,
     )
     return file.getvalue()
 
@@ -168,7 +209,17 @@ def restored(pk: int, made: datetime) -> Fit:
         float(arrays.get("sharpness", 1.0)),  # fits from before models were calibrated have none
     )
     layout = layout_from(kept.layout)
-    return Fit(kept.number, layout, model, kept.accuracy, kept.labels, np.sort(arrays["items"]))
+    errors = errors_in(arrays)
+    return Fit(kept.number, layout, model, kept.accuracy, kept.labels, np.sort(arrays["items"]), errors)
+
+
+def errors_in(arrays: Mapping[str, Any]) -> JudgeErrors | None:
+    """None where there was too little to learn from."""
+    if "errors_weights" not in arrays:
+        return None
+    centre, size, weights = (arrays[f"errors_{name}"] for name in ("centre", "size", "weights"))
+    base, slope, shift = (float(arrays[f"errors_{name}"]) for name in ("base", "slope", "shift"))
+    return JudgeErrors(centre, size, weights, base, slope, shift)
 
 
 # --- Using ----------------------------------------------------------------------------------------------------

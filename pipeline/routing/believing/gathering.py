@@ -21,11 +21,15 @@ Rows = list[tuple[Any, ...]]
 
 @dataclass(frozen=True)
 class Gathered:
-    """A pool with the items behind its rows, and for each the prompt that it shares with its kin."""
+    """A pool with the items behind its rows, and for each the prompt that it shares with its kin.
+
+    `talks` are what `triage.signs` reads of each: the prompt's messages, those of the responses, the metadata.
+    """
 
     pool: Pool
     items: list[int]
     hashes: list[str]
+    talks: list[tuple[Any, Any, Any]]
 
 
 @dataclass
@@ -72,18 +76,18 @@ def gathered(
         pairs(project)
         .filter(prompt_hash__in=hashes)
         .order_by("prompt_hash", "pk")
-        .values_list("pk", "external_id", "prompt_hash", "prompt", "tags")
+        .values_list("pk", "external_id", "prompt_hash", "prompt", "tags", "metadata")
     )
-    texts = responses_of([row[0] for row in rows])
-    rows = [row for row in rows if len(texts[row[0]]) == 2]
+    written = responses_of([row[0] for row in rows])
+    rows = [row for row in rows if len(written[row[0]]) == 2]
     number: dict[str, int] = {}
     prompts: list[str] = []
-    for _pk, _key, digest, prompt, _tags in rows:
+    for _pk, _key, digest, prompt, _tags, _metadata in rows:
         if digest not in number:
             number[digest] = len(prompts)
             prompts.append("\n".join(str(turn["content"]) for turn in prompt))
-    sides = [texts[row[0]] for row in rows]
-    models = sorted({name for side in sides for name, _ in side if name})
+    sides = [written[row[0]] for row in rows]
+    models = sorted({name for side in sides for name, _, _ in side if name})
     place = {name: index for index, name in enumerate(models)}
     ballots, people = votes_on([row[0] for row in rows], question, [rater for rater, _, _ in judges])
     return Gathered(
@@ -91,9 +95,9 @@ def gathered(
             keys=[row[1] for row in rows],
             prompt=np.array([number[row[2]] for row in rows], dtype=np.int64),
             prompts=prompts,
-            first=[side[0][1] for side in sides],
-            second=[side[1][1] for side in sides],
-            models=np.array([[place.get(name, -1) for name, _ in side] for side in sides], dtype=np.int64).reshape(
+            first=[text_of(side[0][1]) for side in sides],
+            second=[text_of(side[1][1]) for side in sides],
+            models=np.array([[place.get(name, -1) for name, _, _ in side] for side in sides], dtype=np.int64).reshape(
                 -1, 2
             ),
             model_names=models,
@@ -105,16 +109,17 @@ def gathered(
         ),
         [row[0] for row in rows],
         [row[2] for row in rows],
+        [(row[3], [(said, own) for _, said, own in written[row[0]]], row[5]) for row in rows],
     )
 
 
-def responses_of(items: Sequence[int]) -> dict[int, list[tuple[str, str]]]:
-    """Item → (model, text) of its responses in stored order."""
-    found: dict[int, list[tuple[str, str]]] = defaultdict(list)
+def responses_of(items: Sequence[int]) -> dict[int, list[tuple[str, Any, Any]]]:
+    """Item → (model, messages, metadata) of its responses in stored order."""
+    found: dict[int, list[tuple[str, Any, Any]]] = defaultdict(list)
     for batch in slots.batches(items):
         written = Response.objects.filter(item__in=batch).order_by("item_id", "position")
-        for item, model, messages in written.values_list("item_id", "model", "messages"):
-            found[item].append((model, text_of(messages)))
+        for item, *rest in written.values_list("item_id", "model", "messages", "metadata"):
+            found[item].append((rest[0], rest[1], rest[2]))
     return found
 
 

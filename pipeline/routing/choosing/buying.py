@@ -47,8 +47,12 @@ def ranked(plan: Plan, features: Mapping[str, Any]) -> str:
     match plan.ranking:
         case plans.UNCERTAINTY:
             return f"The judges seem unsure of it: {features['doubt']:.2f}, where 0 is no doubt."
-        case plans.TRIAGE:
-            return f"It shows {features['triage']:.1f} points of the warning signs of a wrong judge."
+        case plans.ERRORS if features.get("learned_from"):
+            taught = f"as learned from the {features['learned_from']:,} pairs that people answered too"
+            return f"The judge is wrong with {features['score']:.0%}, {taught}."
+        case plans.TRIAGE | plans.ERRORS:
+            named = "; ".join(features.get("signs") or []) or "none in particular"
+            return f"It shows {features['triage']:.1f} points of warning signs: {named}."
         case plans.GAIN:
             return f"Answers to pairs of its kinds still add most; the judges' doubt of it is {features['doubt']:.2f}."
         case plans.INFORMATION:

@@ -14,8 +14,8 @@ DECISIONS = {"people": HUMAN, "judge": JUDGE, "both": BOTH}
 TAG, LANGUAGE, SAFETY = "tag", "language", "safety"
 RULES = (TAG, LANGUAGE, SAFETY)
 SHARES, LEARNED, UNCERTAINTY, TRIAGE = "shares", "learned", "uncertainty", "triage"
-GAIN, INFORMATION = "gain", "information"
-RANKINGS = (SHARES, LEARNED, UNCERTAINTY, TRIAGE, GAIN, INFORMATION)
+GAIN, INFORMATION, ERRORS = "gain", "information", "errors"
+RANKINGS = (SHARES, LEARNED, UNCERTAINTY, ERRORS, TRIAGE, GAIN, INFORMATION)
 ANOTHER, REVIEWER = "another", "reviewer"
 
 
@@ -64,7 +64,7 @@ class Budget:
 class Plan:
     """The settings of a policy.
 
-    ranking     shares, learned, uncertainty, triage, gain or information
+    ranking     shares, learned, uncertainty, errors, triage, gain or information
     audit       share of all items that goes to people and judge by a draw, 0 to 1
     explore     share of what people get by ranking that is drawn evenly instead, 0 to 1
     seed        people's answers to judged items that are drawn evenly before the ranking counts

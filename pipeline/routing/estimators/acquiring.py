@@ -1,12 +1,12 @@
-"""What to label next in order to learn a scoring head: information (BALD) and diversity (k-center, facility location).
+"""What to label next in order to learn a scoring head: information (BALD) without redundancy (facility location).
 
     margin posterior N(μ, s²), μ = w·d, s² = d'H⁻¹d, H = D'WD + λI                      (Laplace)
     BALD = h(E σ(z)) − E h(σ(z)), z ~ N(μ, s²)                                           (Houlsby et al., 2011)
-    k-center: repeatedly argmax_i min_{j ∈ S} min(|d_i − d_j|, |d_i + d_j|)              (Sener and Savarese, 2018)
-    facility location: F(S) = Σ_i max_{j ∈ S} sim(i, j), greedy with a lazy heap, within 1 − 1/e of the best
+    facility location: F(S) = Σ_i BALD_i max_{j ∈ S} |cos(d_i, d_j)|, greedy with a lazy heap, within 1 − 1/e
 
-This is not the value of a label (`value.py`): learning a head and getting labels right are different aims. A pair and
-its mirror (the responses swapped) are the same point.
+The posterior stands for an ensemble of heads, of which BALD is what they disagree about. This is not the value of a
+label (`value.py`): learning a head and getting labels right are different aims. A pair and its mirror (the responses
+swapped) are the same point.
 """
 
 import heapq
@@ -14,7 +14,7 @@ import heapq
 import numpy as np
 from scipy.special import expit, xlogy
 
-from annotate.statistics.votes import Floats, Integers
+from annotate.statistics.votes import Floats
 
 POINTS, WEIGHTS = np.polynomial.hermite_e.hermegauss(31)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
@@ -31,26 +31,10 @@ def bald(mean: Floats, variance: Floats) -> Floats:
     return entropy(spread @ WEIGHTS) - entropy(spread) @ WEIGHTS
 
 
-def disagreement(margins: Floats) -> Floats:
-    """Variance of σ(margin) over the heads of an ensemble: margins (heads, n) → (n,)."""
-    return expit(margins).var(axis=0)
-
-
-def k_center(points: Floats, start: Integers, count: int) -> list[int]:
-    """`start`, and then `count` places in points (n, d) that lie farthest from all before them, mirrors included."""
-    chosen = [int(place) for place in start]
-    nearest = np.full(len(points), np.inf)
-    for place in chosen:
-        nearest = np.minimum(nearest, mirrored_distance(points, points[place]))
-    for _ in range(min(count, len(points) - len(chosen))):
-        nearest[chosen] = -1.0
-        chosen.append(int(np.argmax(nearest)))
-        nearest = np.minimum(nearest, mirrored_distance(points, points[chosen[-1]]))
-    return chosen
-
-
-def mirrored_distance(points: Floats, other: Floats) -> Floats:
-    return np.minimum(np.linalg.norm(points - other, axis=1), np.linalg.norm(points + other, axis=1))
+def similarity(points: Floats) -> Floats:
+    """|cosine| between points (n, d): 1 for a pair and its mirror. (n, n)"""
+    unit = points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-9)
+    return np.abs(unit @ unit.T)
 
 
 def facility_location(similarity: Floats, count: int) -> list[int]:
@@ -70,11 +54,6 @@ def facility_location(similarity: Floats, count: int) -> list[int]:
     return chosen
 
 
-def next_for_head(points: Floats, margin: Floats, variance: Floats, batch: int, rng: np.random.Generator) -> list[int]:
-    """A batch for training a head: BALD inside the best five batches, spread out by k-center, a fifth at random."""
-    best = np.argsort(-bald(margin, variance))[: 5 * batch]
-    drawn = batch // 5
-    spread = k_center(points[best], np.array([0]), batch - drawn - 1)[: batch - drawn]
-    chosen = [int(best[place]) for place in spread]
-    rest = np.setdiff1d(np.arange(len(points)), chosen)
-    return chosen + rng.choice(rest, min(drawn, len(rest)), replace=False).tolist()
+def spread_out(points: Floats, information: Floats, count: int) -> list[int]:
+    """`count` places of points (n, d) that together tell most of all n: each counts by its information (n,)."""
+    return facility_location(similarity(points) * information, count)

@@ -54,21 +54,32 @@ def uncertainty(pool: Pool, said: Panel | None = None) -> Floats:
 
 
 def rule_score(pool: Pool, data: Features) -> Floats:
-    """The training-free score: [judges differ] + [tie or unread] + [not backed by its own reference] + [against the
-    siblings] + ½ [near copies] + ½ [hedging reason]; parts that the data do not have are 0. (n,)
+    """The training-free score: the sum of `rule_parts`. (n,)"""
+    return np.sum(list(rule_parts(pool, data).values()), axis=0)
+
+
+def rule_parts(pool: Pool, data: Features) -> dict[str, Floats]:
+    """The warning signs of a wrong judge in words, each with its points (n,): [judges differ] + [tie or unread] + [not
+    backed by its own reference] + [against the siblings] + ½ [near copies] + ½ [hedging reason]. What the data do not
+    have is left out.
     """
     said = panel(pool)
     label = labels(pool, said)
     sign = (label == FIRST).astype(float) - (label == SECOND)
     counts = answers(pool)
-    score = ((counts > 0).sum(axis=1) > 1) + ((label == TIE) | (said.silent.max(axis=1, initial=0) > 0)).astype(float)
     signed = dict(zip(data.antisymmetric_names, data.antisymmetric.T, strict=True))
     both = dict(zip(data.symmetric_names, data.symmetric.T, strict=True))
+    found = {
+        "judges differ": ((counts > 0).sum(axis=1) > 1) * 1.0,
+        "the judge says tie, or nothing readable": ((label == TIE) | (said.silent.max(axis=1, initial=0) > 0)) * 1.0,
+    }
     backed = next((column for name, column in signed.items() if name.startswith("closer to reference")), None)
     if backed is not None:
-        score += (sign * backed < 0.1) * 1.0
+        found["not backed by the judge's own answer"] = (sign * backed < 0.1) * 1.0
     if "siblings' margin" in signed:
-        score += (sign * signed["siblings' margin"] < -0.3) * 1.0
-    score += 0.5 * (both["words shared"] > 0.9)
-    hedged = next((column for name, column in both.items() if name.startswith("hedging")), np.zeros(pool.size))
-    return score + 0.5 * np.nan_to_num(hedged)
+        found["against what is said of its sibling pairs"] = (sign * signed["siblings' margin"] < -0.3) * 1.0
+    found["the responses are near copies"] = 0.5 * (both["words shared"] > 0.9)
+    hedged = next((column for name, column in both.items() if name.startswith("hedging")), None)
+    if hedged is not None:
+        found["the judge's reason hedges"] = 0.5 * np.nan_to_num(hedged)
+    return found

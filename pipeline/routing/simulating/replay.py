@@ -194,11 +194,12 @@ def replayed(
     budgets: Floats,
     settings: Settings,
     stopped: Callable[[], None] = lambda: None,
+    policies: Mapping[str, type[Replay]] | None = None,
 ) -> Trace:
-    """Replay a policy up to each budget (shares of the scored pairs)."""
+    """Replay one of the policies (these by default) up to each budget (shares of the scored pairs)."""
     rng = np.random.default_rng(seed)
     purchases = Purchases(scenario, rng)
-    policy = POLICIES[name](scenario, purchases, rng, settings)
+    policy = (policies or POLICIES)[name](scenario, purchases, rng, settings)
     scored = scenario.scored
     credit, others, spent, labels = [], [], [], []
     for target in np.round(np.asarray(budgets) * len(scored)).astype(int):

@@ -92,11 +92,6 @@ def test_bald_in_nats():
     assert acquiring.bald(mean, variance) == near(0.028665, 0.093709, 0.231138, 0.081427, 0.054164, 0.1766)
 
 
-def test_k_center_takes_a_pair_and_its_mirror_for_one():
-    points = np.array([(0, 0), (1, 0), (-1, 0), (0, 2), (3, 3), (0.5, 0.5)])
-    assert acquiring.k_center(points, np.array([0]), 4) == [0, 4, 3, 1, 5]
-
-
 def test_facility_location_covers_before_it_repeats():
     similarity = np.array([[1, 0.9, 0, 0], [0.9, 1, 0, 0], [0, 0, 1, 0.5], [0, 0, 0.5, 1.0]])
     chosen = acquiring.facility_location(similarity, 2)
@@ -104,17 +99,11 @@ def test_facility_location_covers_before_it_repeats():
     assert len(acquiring.facility_location(similarity, 9)) == 4
 
 
-def test_a_batch_for_a_head_is_informative_spread_and_partly_random():
-    rng = np.random.default_rng(3)
-    points = rng.normal(size=(200, 4))
-    variance = np.where(np.arange(200) < 50, 4.0, 0.01)
-    chosen = acquiring.next_for_head(points, np.zeros(200), variance, 10, rng)
-    assert len(set(chosen)) == 10
-    assert sum(place < 50 for place in chosen) >= 8
-
-
-def test_disagreement_of_an_ensemble():
-    assert acquiring.disagreement(np.array([[0.0, 50.0], [0.0, -50.0]])) == near(0, 0.25)
+def test_a_batch_for_a_head_covers_what_is_informative_and_takes_mirrors_for_one():
+    assert acquiring.similarity(np.array([[1, 0], [-2, 0], [0, 3.0]])) == near([1, 1, 0], [1, 1, 0], [0, 0, 1])
+    points = np.array([[1, 0], [-1, 0.1], [0, 1], [1, 1.0]])
+    assert acquiring.spread_out(points, np.array([1, 1, 0.2, 0.1]), 2) in ([0, 2], [1, 2])
+    assert acquiring.spread_out(points, np.array([0, 0, 1, 0.1]), 1) == [2]
 
 
 def test_percentile_bins_are_half_open_and_frozen():

@@ -253,7 +253,7 @@ def test_workers_that_buy_at_once_cannot_overrun_the_budget_together(project, ju
     assert Counter(Route.objects.values_list("item", flat=True)).most_common(1)[0][1] == 1
 
 
-@pytest.mark.parametrize("ranking", ["uncertainty", "triage", "information", "gain"])
+@pytest.mark.parametrize("ranking", ["uncertainty", "triage", "gain", "errors"])
 def test_other_rankings_buy_by_what_they_measure(project, judged, answer, adopt, ranking):
     adopt(ranking=ranking, seed=10, batch=10, explore=0)
     judged(40)
@@ -264,12 +264,57 @@ def test_other_rankings_buy_by_what_they_measure(project, judged, answer, adopt,
     assert routes.count() >= 8
     scores = [route.features["score"] for route in routes]
     left = max(Belief.objects.values_list("score", flat=True))
-    if ranking in ("uncertainty", "triage"):
+    if ranking != "gain":
         assert min(scores) >= left - 1e-4
-    elif ranking == "information":  # spread out from the best, so that no two teach the same
-        assert max(scores) >= left - 1e-4
-    said = {"uncertainty": "unsure", "triage": "warning signs", "information": "teaches the most", "gain": "its kinds"}
+    said = {"uncertainty": "unsure", "triage": "signs: judges differ", "errors": "signs: ", "gain": "its kinds"}
     assert said[ranking] in routes[0].reason
+
+
+def test_the_judges_errors_are_learned_from_audits_and_asked_about_first(project, judged, answer, adopt):
+    adopt(ranking="errors", seed=40, batch=40, explore=0)
+    judged(100)
+    buying.look(project)
+    answer(open_items(project))
+    buying.look(project)
+    errors = fits.opened(LabelFit.objects.first()).errors
+    assert errors is not None
+    routes = Route.objects.filter(policy="value")
+    assert "% as learned" not in routes[0].reason
+    assert ", as learned from the 40 pairs that people answered too." in routes[0].reason
+    asked = Belief.objects.filter(item__in=routes.values("item")).values_list("wrong", flat=True)
+    left = Belief.objects.filter(people=0, score__gt=0).values_list("score", flat=True)
+    scores = [route.features["score"] for route in routes]
+    assert min(scores) > 0
+    assert min(scores) >= max(left) - 1e-4
+    assert max(scores) <= 1
+    assert len(asked) == len(scores)
+
+
+def test_a_fifth_of_what_is_asked_for_information_is_drawn_whatever_the_policy_says(project, judged, answer, adopt):
+    adopt(ranking="information", seed=20, batch=20, explore=0, least=0)
+    judged(80)
+    buying.look(project)
+    answer(open_items(project))
+    made = buying.look(project)
+    assert sum(made.values()) == 20
+    assert made["even"] in (3, 4), "a fifth of what contradictions have left of the batch"
+    assert "teaches the most" in Route.objects.filter(policy="value")[0].reason
+
+
+def test_rules_go_first_then_the_ranking_and_audits_always(project, judged, answer, adopt):
+    stand_ins.judge(project)
+    adopt(seed=5, batch=5, audit=0.3, explore=0, rules=[{"about": "tag", "values": ["law"], "decision": "human"}])
+    for number in range(60):
+        factories.item(project, route="", overlap=0, slots_open=0, tags=["law"] if number % 2 else [])
+    buying.deciding.route_items(project=project)
+    assert set(Route.objects.values_list("policy", flat=True)) == {"audit", "rule", "judge_first"}
+    of_rule = Route.objects.filter(policy="rule")
+    assert {route.decision for route in of_rule} == {"human"}
+    assert all(route.item.tags == ["law"] for route in of_rule.select_related("item"))
+    assert not Route.objects.filter(policy="judge_first", item__tags=["law"]).exists()
+    audits = Route.objects.filter(policy="audit").select_related("item")
+    assert {tuple(route.item.tags) for route in audits} == {(), ("law",)}, "of what rules decide too"
+    assert {route.propensity for route in audits} == {0.3}
 
 
 def test_a_new_judge_lays_the_columns_out_anew(project, judged, answer, adopt):

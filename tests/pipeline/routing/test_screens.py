@@ -1,5 +1,6 @@
 """The routing page: a policy in versions, what a budget would give, comparisons, why an item went where it went."""
 
+import numpy as np
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -8,6 +9,7 @@ from django.urls import reverse
 from annotate.models import Act, Item
 from pipeline.models import Route, RoutingPolicy, RoutingState
 from pipeline.routing import buying, comparing, showing
+from pipeline.routing.choosing import plans
 from pipeline.routing.choosing.plans import Plan
 from pipeline.routing.forms import initial
 from pipeline.tasks import compare_policies
@@ -69,7 +71,11 @@ def compared(project, judged, answer, adopt, monkeypatch):
 def test_a_comparison_gives_curves_and_error_rates_of_the_projects_own(compared, project, manager, as_user, at):
     report = compared.report
     assert (report["n"], report["pairs"], report["left_out"]) == (40, 40, 0)
-    assert set(report["curves"]) == {"random", "judge-uncertainty", "learned", "gain"}
+    assert set(report["curves"]) == {"shares", *plans.RANKINGS}
+    assert set(report["leads"]) == set(plans.RANKINGS) - {report["best"]}
+    assert all(
+        low <= gap <= high and gap >= 0 for name, (gap, low, high) in report["leads"].items() if name != "shares"
+    )
     assert [point["budget"] for point in report["curves"]["learned"]][::10] == [0.0, 0.5, 1.0]
     everything = report["errors"]["rows"][0]["all"]
     # Two judges that differ have no label of their own; where they agree, both are right or both are wrong.
@@ -77,7 +83,7 @@ def test_a_comparison_gives_curves_and_error_rates_of_the_projects_own(compared,
     assert everything["low"] < everything["share"] < everything["high"]
     assert not compared.report_asked
     page = as_user(manager).get(at("routing"), {"budget": "50"}).content.decode()
-    now = showing.at(report["curves"]["judge-uncertainty"], 0.5)
+    now = showing.at(report["curves"]["uncertainty"], 0.5)
     assert f"{100 * now['label_accuracy']:.1f}%" in page
     assert "20 answers of people" in page
     fragment = as_user(manager).get(at("routing_what_if"), {"budget": "25"}).content.decode()
@@ -86,7 +92,10 @@ def test_a_comparison_gives_curves_and_error_rates_of_the_projects_own(compared,
 
 
 def test_the_best_is_proposed_and_taken_with_its_evidence(compared, manager, reviewer, as_user, at):
-    compared.report |= {"best": "learned"}
+    compared.report |= {"best": "learned", "leads": {"uncertainty": [0.02, -0.001, 0.04]}}
+    compared.save()
+    assert "Take “" not in as_user(manager).get(at("routing")).content.decode(), "it may be luck"
+    compared.report["leads"] = {"uncertainty": [0.02, 0.001, 0.04]}
     compared.save()
     assert "Take “learned”" in as_user(manager).get(at("routing")).content.decode()
     assert "Take “learned”" not in as_user(reviewer).get(at("routing")).content.decode()
@@ -96,6 +105,12 @@ def test_the_best_is_proposed_and_taken_with_its_evidence(compared, manager, rev
     assert taken.evidence["pairs"] == 40
     as_user(manager).post(at("routing_take"))
     assert RoutingPolicy.objects.count() == 2, "nothing better is left to take"
+
+
+def test_a_lead_counts_pairs_of_one_prompt_together():
+    gaps = np.array([0.1, 0.3, 0.2, 0.2])
+    assert comparing.lead(gaps, np.arange(4)) == pytest.approx([0.2, 0.1307, 0.2693])  # √(.01 + .01)/4 · 1.96
+    assert comparing.lead(gaps, np.array([1, 1, 2, 2])) == pytest.approx([0.2, 0.2, 0.2])
 
 
 def test_the_sliders_budget_becomes_a_version(project, manager, as_user, at):
@@ -147,6 +162,8 @@ def test_the_items_page_says_why(project, judged, answer, adopt, reviewer, as_us
     assert "answers asked for: 1" in page
     assert route.features["signals"][0]["name"].replace("'", "&#x27;") in page
     assert "Believed now (fit" in page
+    assert "Warning signs" in page
+    assert "judges differ" in page
 
 
 def test_the_page_costs_the_same_however_many_items_there_are(project, judged, adopt, reviewer, as_user, at):
