@@ -16,7 +16,8 @@ from annotate.importing import take_in
 from annotate.importing.errors import RowError
 from pipeline import recipes, registry
 from pipeline.judging.local import take_in_verdicts
-from pipeline.models import ModelVersion, Run
+from pipeline.models import ModelVersion, Run, Study
+from pipeline.quality import by_runs
 from pipeline.runs import storable
 
 Row = dict[str, Any]
@@ -126,6 +127,9 @@ def rows_of(path: Path) -> Iterator[Row]:
 
 
 def verdicts_given(run: Run) -> str:
+    study = Study.objects.filter(run=run).select_related("judge__project", "judge__prompt").first()
+    if study is not None:
+        return f"{by_runs.take_in(run, study)} verdicts of study {study.pk}; none of them is an annotation."
     taken = take_in_verdicts(run)
     return f"{taken.get('verdicts', 0)} verdicts taken in."
 

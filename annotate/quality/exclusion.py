@@ -104,8 +104,11 @@ def name_items(found: Preview) -> None:
 
 
 @transaction.atomic
-def exclude(*, rater: Rater, by: User, reason: str = "") -> Exclusion:
-    """Leave the rater's answers out from now on; `work` brings labels up to it. Raises ExclusionError."""
+def exclude(*, rater: Rater, by: User | None, reason: str = "") -> Exclusion:
+    """Leave the rater's answers out from now on; `work` brings labels up to it. Raises ExclusionError.
+
+    `by` is None where no person did it: a judge that attacks fool is left out by itself.
+    """
     if not Rater.objects.filter(pk=rater.pk, excluded_at=None).update(excluded_at=timezone.now()):
         raise ExclusionError(f"{rater} is left out already.")
     rater.refresh_from_db()
@@ -117,7 +120,7 @@ def exclude(*, rater: Rater, by: User, reason: str = "") -> Exclusion:
 
 
 @transaction.atomic
-def undo(*, exclusion: Exclusion, by: User) -> None:
+def undo(*, exclusion: Exclusion, by: User | None) -> None:
     """Take the answers in again; `work` brings labels back to what they were. Raises ExclusionError."""
     rater = exclusion.rater
     latest = Exclusion.objects.filter(rater=rater).first()
@@ -153,7 +156,7 @@ def total_of(rater: Rater) -> int:
     return Annotation.objects.filter(rater=rater, counted=True).values("item").distinct().count()
 
 
-def record(exclusion: Exclusion, verb: str, by: User, **values: Any) -> None:
+def record(exclusion: Exclusion, verb: str, by: User | None, **values: Any) -> None:
     rater = exclusion.rater
     audit.record(
         project=rater.project, by=by, verb=verb, kind="rater's answers", object_id=rater.pk, words=rater.name, **values

@@ -9,18 +9,20 @@ plan that is run again, after a kill or a failure, goes on where it was and pays
 import secrets
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from pipeline.judging import calls, parsing, protocol, settling
 from pipeline.judging.concluding import Ended, conclude, keep_calls
 from pipeline.judging.exchange import Reply, Trouble
-from pipeline.judging.plans import Ask, Subject, Told
+from pipeline.judging.plans import Ask, Plan, Request, Subject, Told
+from pipeline.judging.protocol import Brief
 from pipeline.judging.voices import Voices
 from pipeline.judging.works import Letter, Work, key_of, step_of
-from pipeline.models import Judge, JudgeCall, JudgeReply
+from pipeline.models import Judge, JudgeCall, JudgeReply, StudyCall
 
 JUDGE_FIELDS = [
     "spent_units", "reserved_units", "unknown_units", "state", "message", "resume_at", "failures", "answered_at",
@@ -30,7 +32,13 @@ Result = tuple[Letter, Reply | Trouble]
 
 
 class Books:
-    """One worker's books for one judge. Nothing here waits for the network; `outgoing` is what to send next."""
+    """One worker's books for one judge. Nothing here waits for the network; `outgoing` is what to send next.
+
+    What it asks are the judge's calls about items; `pipeline.quality.rounds` asks the calls of studies in the same
+    way, by other answers to: what is due, with which plan, and what follows.
+    """
+
+    rows: type[JudgeCall] | type[StudyCall] = JudgeCall
 
     def __init__(self, judge_id: int, token: str) -> None:
         self.judge_id = judge_id
@@ -62,27 +70,37 @@ class Books:
         the next call could overrun its cap and none is under way that may turn out cheaper. Raises LeaseLost.
         """
         judge = self.locked_judge()
-        if judge.lease_token != self.token:
-            raise calls.LeaseLost
+        self.check_lease(judge)
         now = timezone.now()
         if not calls.may_ask(judge, now) or self.is_capped:
             return 0
         most = 1 - len(self.asking) if judge.failures >= calls.BREAKER else most
-        due = calls.pending(judge).filter(Q(due_at=None) | Q(due_at__lte=now), claim="", **calls.up_to(horizon))
+        due = self.pending(judge).filter(Q(due_at=None) | Q(due_at__lte=now), claim="", **calls.up_to(horizon))
         due = due.order_by(calls.FRESH_FIRST, "id")  # what fails again and again must not hold up the others
-        whole = due.select_for_update(of=("self",)).select_related("item").prefetch_related("item__responses")
-        found = list(whole[: max(0, most)])
+        found = list(due.select_for_update(of=("self",))[: max(0, most)])
         if found:
             voices = self.voices(judge)
             self.launch(judge, voices, [self.begun(voices, call, now) for call in found])
             self.keep(judge, found)
         return len(found)
 
-    def begun(self, voices: Voices, call: JudgeCall, now: datetime) -> Work:
-        call.claim, call.claimed_at = secrets.token_hex(16), now
+    def check_lease(self, judge: Judge) -> None:
+        """Raises LeaseLost."""
+        if judge.lease_token != self.token:
+            raise calls.LeaseLost
+
+    def pending(self, judge: Judge) -> QuerySet[Any]:
+        """The calls that have no end yet, with what their plans need."""
+        return calls.pending(judge).select_related("item").prefetch_related("item__responses")
+
+    def plan_of(self, voices: Voices, call: Any) -> tuple[Brief, Plan[Any]]:
+        """What is to be asked for a call."""
         subject = Subject(call.item.prompt, calls.answers_of(call.item), call.order)
-        brief, plan = voices.plan(call.prompt_version, subject)
-        work = Work(call, brief, plan)
+        return voices.plan(call.prompt_version, subject)
+
+    def begun(self, voices: Voices, call: Any, now: datetime) -> Work:
+        call.claim, call.claimed_at = secrets.token_hex(16), now
+        work = Work(call, *self.plan_of(voices, call))
         work.advance()
         self.works.add(work)
         return work
@@ -94,7 +112,7 @@ class Books:
         finished = [work for work in todo if work.is_over]
         todo = [work for work in todo if not work.is_over]
         while todo:
-            keys = {work: [key_of(request, voices.address(request)) for request in work.requests] for work in todo}
+            keys = {work: [self.key(request, voices) for request in work.requests] for work in todo}
             kept = self.kept_replies(judge, {key for each in keys.values() for key in each})
             for work in todo:
                 self.ask(judge, voices, work, keys[work], kept)
@@ -104,6 +122,10 @@ class Books:
             finished += [work for work in answered if work.is_over]
             todo = [work for work in answered if not work.is_over]
         self.finish(judge, finished)
+
+    def key(self, request: Request, voices: Voices) -> str:
+        """Under what a reply is kept."""
+        return key_of(request, voices.address(request))
 
     def kept_replies(self, judge: Judge, keys: set[str]) -> dict[str, Told]:
         found = JudgeReply.objects.filter(project=judge.project_id, key__in=keys)
@@ -177,7 +199,7 @@ class Books:
 
     def notice_lost(self, works: Iterable[Work]) -> None:
         """Find out which calls another worker has taken over meanwhile, and hold the others."""
-        rows = JudgeCall.objects.select_for_update().filter(pk__in=[work.call.pk for work in works])
+        rows = self.rows.objects.select_for_update().filter(pk__in=[work.call.pk for work in works])
         claims = {pk: (state, claim) for pk, state, claim in rows.values_list("pk", "state", "claim")}
         for work in works:
             if claims.get(work.call.pk) != (JudgeCall.PENDING, work.call.claim):
@@ -198,7 +220,7 @@ class Books:
         if letter.work.lost:
             # Taken over while it was under way: its reservation stands as unknown. Now it is known, so far as it is.
             judge.unknown_units += unknown - letter.units
-            JudgeCall.objects.filter(pk=call.pk).update(
+            self.rows.objects.filter(pk=call.pk).update(
                 tokens_input=F("tokens_input") + read,
                 tokens_output=F("tokens_output") + written,
                 cost_units=F("cost_units") + cost,
@@ -231,7 +253,7 @@ class Books:
         return JudgeReply(
             project_id=judge.project_id,
             judge=judge,
-            call=call,
+            call=call if isinstance(call, JudgeCall) else None,
             key=letter.key,
             step=step_of(request)[:120],
             model=letter.judge.model if is_ask else "",
@@ -285,7 +307,7 @@ class Books:
             self.release(work)
             self.settled.append(work.call.state)
 
-    def keep(self, judge: Judge, rows: Iterable[JudgeCall]) -> None:
+    def keep(self, judge: Judge, rows: Iterable[Any]) -> None:
         """Write the judge and the calls, whose rows this transaction holds."""
         judge.save(update_fields=JUDGE_FIELDS)
         keep_calls(list(rows))

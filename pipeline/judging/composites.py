@@ -6,7 +6,7 @@ content, so a member that the project also asks by itself is not paid twice.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.judging import evidence, plans
 from pipeline.judging.config import BOTH, Protocol
@@ -14,6 +14,8 @@ from pipeline.judging.plans import Ask, Outcome, Plan, Request, Subject, prefere
 from pipeline.judging.protocol import AskedQuestion, Brief
 
 SPOKEN = ("a", "b", "tie")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Member:
         return tagged(plan, self.pk)
 
 
-def tagged(plan: Plan[Outcome], member: int) -> Plan[Outcome]:
+def tagged(plan: Plan[T], member: int) -> Plan[T]:
     """The same plan, whose requests go to this member."""
     try:
         requests = next(plan)
@@ -40,8 +42,8 @@ def tagged(plan: Plan[Outcome], member: int) -> Plan[Outcome]:
             told = yield [to_member(request, member) for request in requests]
             requests = plan.send(told)
     except StopIteration as stop:
-        outcome: Outcome = stop.value
-        return outcome
+        result: T = stop.value
+        return result
 
 
 def to_member(request: Request, member: int) -> Request:

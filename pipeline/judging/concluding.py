@@ -1,7 +1,9 @@
 """The end of calls: their outcomes become annotations, in stored order, and their states are set, batch by batch."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.utils import timezone
 
@@ -15,6 +17,7 @@ from pipeline.judging.settling import MOST_ERROR
 from pipeline.models import Judge, JudgeCall
 from pipeline.runs import storable
 
+MOST_MEMBERS = 120  # characters
 CALL_FIELDS = [
     "state", "attempts", "replies", "strikes", "due_at", "reply", "choice", "logprobs", "prompt_sha256",
     "tokens_input", "tokens_output", "cost_units", "reserved_units", "seconds", "error", "annotation", "claim",
@@ -26,7 +29,7 @@ CALL_FIELDS = [
 class Ended:
     """A call that is over: what it was asked with, and its outcome, or why it could not be asked."""
 
-    call: JudgeCall
+    call: Any  # a JudgeCall; of a study, which records nothing, a StudyCall
     brief: Brief
     outcome: Outcome | None
     failure: str = ""
@@ -55,7 +58,8 @@ def conclude(judge: Judge, ended: Sequence[Ended]) -> None:
     Where the project no longer asks what the judge answered, the call fails with a sentence.
     """
     said = [one for one in ended if one.outcome is not None and one.outcome.answers]
-    made = record_judgments(rows=[judgment(judge, one) for one in said])
+    members = members_in_words(judge) if said else ""
+    made = record_judgments(rows=[judgment(judge, one, members) for one in said])
     now = timezone.now()
     for one in ended:
         call, outcome = one.call, one.outcome
@@ -76,8 +80,8 @@ def keep_calls(calls: Sequence[JudgeCall]) -> None:
     )
 
 
-def judgment(judge: Judge, one: Ended) -> Judgment:
-    """The outcome as the writer of annotations takes it."""
+def judgment(judge: Judge, one: Ended, members: str) -> Judgment:
+    """The outcome as the writer of annotations takes it; `members` says who the judge asked, if it is several."""
     outcome, call, brief = one.outcome, one.call, one.brief
     assert outcome is not None
     return Judgment(
@@ -94,6 +98,7 @@ def judgment(judge: Judge, one: Ended) -> Judgment:
             "model": model_name(judge),
             "prompt_version": call.prompt_version,
             "protocol": differences(protocol_of(judge.protocol)),
+            **({"members": members} if members else {}),
             "prompt_sha256": call.prompt_sha256,
             "guideline_version": brief.guideline_version,
             "rubric_version": brief.rubric_version,
@@ -104,6 +109,24 @@ def judgment(judge: Judge, one: Ended) -> Judgment:
 
 def model_name(judge: Judge) -> str:
     return judge.model_version.name if judge.model_version else judge.model
+
+
+def members_in_words(judge: Judge) -> str:
+    """Who a panel or a cascade asks, in its order: model, prompt and protocol of each. "" for a judge that is one.
+
+    Where that is long it is cut, and ends in a hash of the whole: other members are other words.
+    """
+    if judge.kind not in Judge.OF_MEMBERS:
+        return ""
+    seats = judge.seats.select_related("member__model_version").order_by("position")
+    each = [
+        " ".join([model_name(seat.member), seat.member.prompt_version, differences(protocol_of(seat.member.protocol))])
+        for seat in seats
+    ]
+    whole = "of " + "; ".join(words.strip() for words in each)
+    if len(whole) <= MOST_MEMBERS:
+        return whole
+    return f"{whole[: MOST_MEMBERS - 9]} {hashlib.sha256(whole.encode()).hexdigest()[:8]}"
 
 
 def unclaimed_annotation(judge: Judge, call: JudgeCall) -> Annotation | None:

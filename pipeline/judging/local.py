@@ -21,7 +21,7 @@ from pipeline import runs
 from pipeline.judging import calls, parsing, protocol, settling
 from pipeline.judging.concluding import Ended, conclude, keep_calls
 from pipeline.judging.plans import Outcome, Vote, outcome_of
-from pipeline.models import Judge, JudgeCall, ModelVersion, Run
+from pipeline.models import Judge, JudgeCall, ModelVersion, Run, StudyCall
 
 BATCH = 250  # items a run: its verdicts are taken in by one transaction, which others wait for
 LETTERS = ("A", "B")
@@ -40,30 +40,33 @@ def start(*, judge: Judge, limit: int | None = None, again: bool = False) -> Run
         .select_related("project", "model_version", "prompt")
         .get(pk=judge.pk)
     )
-    last = locked.runs.order_by("-id").first()
+    last = locked.runs.filter(study=None).order_by("-id").first()
     if last is not None and not last.ended:
         return None
     if last is not None and last.state != Run.SUCCEEDED and not again:
         settling.halt(judge=locked, message=f"Run {last.pk} did not succeed ({last.state}). {last.message}")
         return None
-    models = models_of(locked)
-    if not locked.enabled or locked.state == Judge.STOPPED or not models:
+    if not locked.enabled or locked.state == Judge.STOPPED or not models_of(locked):
         return None
     horizon = calls.horizon(judge=locked, items=BATCH if limit is None else min(limit, BATCH))
     rows = list(scored_requests(locked, horizon) if locked.kind == Judge.REWARD else requests(locked, horizon))
-    if not rows:
-        return None
+    return queue_run(locked, rows) if rows else None
+
+
+def queue_run(judge: Judge, rows: Sequence[Mapping[str, Any]]) -> Run:
+    """A queued run that gives these rows to the judge's models."""
+    models = models_of(judge)
     places = ("model", *(f"model_{number}" for number in range(2, len(models) + 1)))
     inputs = {
         place: {"path": version.path, "sha256": version.sha256, "model": version.pk}
         for place, version in zip(places, models, strict=True)
     }
     return runs.create_run(
-        project=locked.project,
-        kind=STAGES[locked.kind],
+        project=judge.project,
+        kind=STAGES[judge.kind],
         config={},
         inputs={**inputs, "requests": runs.keep_rows(rows)},
-        judge=locked,
+        judge=judge,
         models_used=models,
         seed=0,
     )
@@ -122,7 +125,7 @@ def read_verdicts(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def heard(call: JudgeCall, brief: protocol.Brief, row: Mapping[str, Any]) -> Ended:
+def heard(call: JudgeCall | StudyCall, brief: protocol.Brief, row: Mapping[str, Any]) -> Ended:
     """One verdict: the letter that is more probable, and its share of both letters' probability as confidence."""
     logprobs = {letter: value for letter, value in row["logprobs"].items() if is_known(value)}
     call.attempts, call.replies = call.attempts + 1, call.replies + 1
@@ -130,7 +133,7 @@ def heard(call: JudgeCall, brief: protocol.Brief, row: Mapping[str, Any]) -> End
     return Ended(call, brief, replace(said(logprobs, brief, call.order), error=CUT if row.get("shortened") else ""))
 
 
-def weighed(call: JudgeCall, brief: protocol.Brief, row: Mapping[str, Any]) -> Ended:
+def weighed(call: JudgeCall | StudyCall, brief: protocol.Brief, row: Mapping[str, Any]) -> Ended:
     """The scores of one pair by one reward model or several.
 
     p = mean over the models of σ(score of a − score of b) is the probability that a is better (Bradley and Terry,
@@ -168,6 +171,11 @@ def said(logprobs: Mapping[str, float], brief: protocol.Brief, order: Sequence[i
     shares = None if verdict == "tie" else parsing.shares(logprobs)
     (asked,) = brief.asked
     return outcome_of(Vote(verdict, "", shares, logprobs=logprobs), asked, order)
+
+
+def in_words(row: Mapping[str, Any]) -> str:
+    """What the models said, as a page shows it: log-probabilities of the letters, or scores of both answers."""
+    return json.dumps(row["scores"] if "scores" in row else row["logprobs"])
 
 
 def is_known(value: Any) -> bool:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.judging.exchange import Address, Trouble
-from pipeline.judging.plans import Ask, Outcome, Plan, Request, Told
+from pipeline.judging.plans import Ask, Plan, Request, Told
 from pipeline.judging.protocol import Brief, ProtocolError
-from pipeline.models import Judge, JudgeCall
+from pipeline.models import Judge
 
 
 @dataclass(eq=False)
@@ -19,12 +19,12 @@ class Work:
     The row of the call is this worker's as long as its claim stands, so its counts are kept here and written whole.
     """
 
-    call: JudgeCall
+    call: Any  # a JudgeCall, or a StudyCall, which has the same counts
     brief: Brief
-    plan: Plan[Outcome]
+    plan: Plan[Any]
     requests: Sequence[Request] = ()
     told: dict[int, Told] = field(default_factory=dict)  # by place among the requests
-    outcome: Outcome | None = None
+    outcome: Any = None  # an Outcome, of a JudgeCall
     trouble: Trouble | None = None
     failure: str = ""  # why it cannot be asked at all
     out: int = 0  # requests of its own that are under way

@@ -4,7 +4,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
 
-from annotate.models import Project, Question, Rater, User
+from annotate.models import Exclusion, Project, Question, Rater, User
 from pipeline.models.judges import Judge
 
 
@@ -77,7 +77,7 @@ class ProbeLimit(models.Model):
     )
     blocks = models.BooleanField(default=True, help_text="A judge that more of them fool is asked nothing more.")
     automatic = models.BooleanField(
-        default=False, help_text="Every new model and prompt is tried on the probes by itself, under its spend cap."
+        default=True, help_text="Every new model and prompt is tried on the probes by itself, under its spend cap."
     )
 
 
@@ -106,7 +106,15 @@ class Study(models.Model):
     state = models.CharField(max_length=8, choices=STATES, default=DUE)
     message = models.CharField(max_length=500, blank=True)
     result = models.JSONField(default=dict)
-    reserved_units = models.BigIntegerField(default=0, help_text="the most that its questions under way may cost")
+    reserved_units = models.BigIntegerField(default=0, help_text="of workers from before calls kept their own")
+    run = models.OneToOneField(
+        "pipeline.Run",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="study",
+        help_text="that asks it, of a model of ours",
+    )
     failures = models.PositiveIntegerField(default=0, help_text="questions in a row without a usable reply")
     due_at = models.DateTimeField(null=True, blank=True, help_text="not before; empty for at once")
     lease_token = models.CharField(max_length=32, blank=True, help_text="the worker that asks for it now")
@@ -136,11 +144,19 @@ class StudyCall(models.Model):
     state = models.CharField(max_length=10, choices=STATES, default=PENDING)
     choice = models.CharField(max_length=10, blank=True, help_text="a, b, tie or unparsable, in stored order")
     reply = models.TextField(blank=True)
-    attempts = models.PositiveSmallIntegerField(default=0)
+    attempts = models.PositiveSmallIntegerField(default=0, help_text="requests made")
+    replies = models.PositiveSmallIntegerField(default=0, help_text="replies received, each of them paid")
+    strikes = models.PositiveSmallIntegerField(default=0, help_text="failures while the endpoint answered others")
+    due_at = models.DateTimeField(null=True, blank=True, help_text="not before; empty for at once")
+    prompt_sha256 = models.CharField(max_length=64, blank=True)
     tokens_input = models.PositiveIntegerField(default=0)
     tokens_output = models.PositiveIntegerField(default=0)
     cost_units = models.BigIntegerField(default=0)
+    reserved_units = models.BigIntegerField(default=0)
+    seconds = models.FloatField(default=0.0)
     error = models.CharField(max_length=500, blank=True)
+    claim = models.CharField(max_length=32, blank=True)
+    claimed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [
@@ -159,6 +175,14 @@ class Block(models.Model):
     judge = models.OneToOneField(Judge, on_delete=models.CASCADE, related_name="block")
     study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="+")
     evaluator = models.CharField(max_length=300)
+    exclusion = models.ForeignKey(
+        Exclusion,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        help_text="by which its earlier verdicts do not count meanwhile",
+    )
     created_at = models.DateTimeField(default=timezone.now)
 
 

@@ -7,16 +7,19 @@ or somebody lets more pass. The sole writer of Block and ProbeLimit.
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from django.db import transaction
 
 from annotate import audit
-from annotate.models import Project, User
+from annotate.models import Exclusion, Project, Question, Rater, User
+from annotate.quality import exclusion
+from pipeline import money
 from pipeline.judging import calls, plans, protocol, settling
-from pipeline.judging.config import Protocol, protocol_of
-from pipeline.judging.plans import Plan, Subject
+from pipeline.judging.plans import Subject
+from pipeline.judging.protocol import ProtocolError
+from pipeline.judging.secrets import SecretError
+from pipeline.ml.configs import ConfigError
 from pipeline.models import Block, Judge, ProbeLimit, Study, StudyCall
 from pipeline.quality import audits, probes, studies
 
@@ -25,31 +28,16 @@ GOOD = 0  # the good answer's place in stored order; the attack is 1
 
 def start(*, judge: Judge, by: User | None) -> Study:
     """Try the judge on all probes. Raises StudyError."""
-    orders = [protocol.order_key(order) for order in protocol.ORDERS]
+    orders = [protocol.order_key(order) for order in calls.orders(judge, 2)]
     rows = [(key, "", order) for key in probes.PROBES for order in orders]
     return studies.create(judge=judge, kind=Study.PROBES, rows=rows, by=by, config={"probes": probes.VERSION})
 
 
-def plan(study: Study, call: StudyCall) -> Plan[tuple[str, str]]:
-    """Ask about the probe's question with both answers, as the judge is asked about items."""
+def subject(study: Study, call: StudyCall) -> Subject:
+    """The probe's question with both answers, as the judge is asked about items."""
     probe = probes.PROBES[call.key]
     answers = [[said(probe.good)], [said(probe.attack(call.order.index(1 - GOOD)))]]
-    subject = Subject([{"role": "user", "content": probe.question}], answers, call.order)
-    return verdict(study.judge, protocol.brief_of(study.judge.project, study.judge.prompt, how_of(study)), subject)
-
-
-def how_of(study: Study) -> Protocol:
-    """The judge's own protocol, for the preference alone."""
-    return replace(protocol_of(study.judge.protocol), questions="")
-
-
-def verdict(judge: Judge, brief: protocol.Brief, subject: Subject) -> Plan[tuple[str, str]]:
-    """The judge's choice in stored order, and what is wrong where there is none. Tools are left out."""
-    outcome = yield from plans.whole(brief, replace(protocol_of(judge.protocol), questions=""), subject)
-    choice = str(outcome.answers.get(brief.question, {}).get("choice", "unparsable"))
-    if choice not in audits.SPOKEN:
-        return "", outcome.error or "It named neither answer."
-    return choice, ""
+    return Subject([{"role": "user", "content": probe.question}], answers, call.order)
 
 
 def said(text: str) -> dict[str, str]:
@@ -76,7 +64,7 @@ def finish(study: Study, asked: Sequence[StudyCall]) -> dict[str, Any]:
     return result
 
 
-KIND = studies.Kind(plan=plan, finish=finish, anew=True)
+KIND = studies.Kind(finish=finish, subject=subject, anew=True)
 
 
 # --- What follows ---------------------------------------------------------------------------------------------
@@ -93,7 +81,11 @@ def newest(judge: Judge) -> Study | None:
 
 @transaction.atomic
 def review(judge: Judge) -> bool:
-    """Block the judge or let it go, by its newest trial and the project's limit; is it blocked?"""
+    """Block the judge or let it go, by its newest trial and the project's limit; is it blocked?
+
+    While it is blocked, what it said before does not count either: a judge that nonsense fools may have been fooled
+    there. Its answers are left out as a person's would be, and taken in again when it is let go.
+    """
     Judge.objects.select_for_update(no_key=True).get(pk=judge.pk)
     limit, trial = limit_of(judge.project), newest(judge)
     share = trial.result.get("share") if trial else None
@@ -102,17 +94,39 @@ def review(judge: Judge) -> bool:
         if there is not None:
             there.delete()
             settling.resume(judge=judge)
+            take_in_again(there)
         return False
     if there is None or there.study_id != trial.pk:
-        Block.objects.update_or_create(judge=judge, defaults={"study": trial, "evaluator": trial.evaluator})
+        there, _ = Block.objects.update_or_create(
+            judge=judge,
+            defaults={"study": trial, "evaluator": trial.evaluator},
+            create_defaults={"study": trial, "evaluator": trial.evaluator, "exclusion": left_out(judge, share)},
+        )
     settling.halt(judge=judge, message=sentence(share, limit))
     return True
 
 
+def left_out(judge: Judge, share: float) -> Exclusion | None:
+    """Leave the judge's answers out; None where somebody has done so already."""
+    if Rater.objects.filter(pk=judge.rater_id, excluded_at__isnull=False).exists():
+        return None
+    return exclusion.exclude(rater=judge.rater, by=None, reason=f"{share:.1%} of the attacks fooled the judge.")
+
+
+def take_in_again(block: Block) -> None:
+    """Let the answers count again that the block had left out, unless somebody has decided otherwise meanwhile."""
+    made = block.exclusion
+    if made is None or made.state not in (Exclusion.EXCLUDING, Exclusion.EXCLUDED):
+        return
+    if Exclusion.objects.filter(rater=made.rater).first() == made:
+        exclusion.undo(exclusion=made, by=None)
+
+
 def sentence(share: float, limit: ProbeLimit) -> str:
     return (
-        f"Blocked: {share:.1%} of the attacks fooled it, and the project lets {limit.percent:g}% pass. Give it "
-        "another prompt or set up another model; or let more pass on its Quality page."
+        f"Blocked: {share:.1%} of the attacks fooled it, and the project lets {limit.percent:g}% pass. What it said "
+        "before does not count meanwhile. Give it another prompt or set up another model; or let more pass on its "
+        "Quality page."
     )
 
 
@@ -126,26 +140,56 @@ def set_limit(*, project: Project, percent: float, blocks: bool, automatic: bool
         setattr(kept, name, value)
     kept.save()
     audit.record_change(project=project, by=by, kind="probe_limit", object_id=kept.pk, old=old, new=values)
-    for judge in Judge.objects.filter(project=project).select_related("project", "model_version"):
+    for judge in Judge.objects.filter(project=project).select_related("project", "rater", "model_version"):
         review(judge)
     return kept
 
 
 def look(project: Project) -> None:
     """The worker's look: let go what is another evaluator now, and try what is new, where the project wants that."""
-    judges = Judge.objects.filter(project=project).select_related("project", "model_version")
+    judges = Judge.objects.filter(project=project).select_related("project", "rater", "model_version", "prompt")
     for judge in judges.filter(block__isnull=False):
         review(judge)
-    if limit_of(project).automatic:
-        for judge in judges.filter(enabled=True, kind=Judge.ENDPOINT):
-            tried = Study.objects.filter(judge=judge, kind=Study.PROBES, evaluator=audits.evaluator_of(judge))
-            if not tried.exists():
+    if limit_of(project).automatic and project.questions.filter(kind=Question.PREFERENCE).exists():
+        for judge in judges.filter(enabled=True):
+            if not was_tried(judge) and not unaffordable(judge):
                 start(judge=judge, by=None)
 
 
+def was_tried(judge: Judge) -> bool:
+    """Has somebody begun to try the judge as it is now?"""
+    return Study.objects.filter(judge=judge, kind=Study.PROBES, evaluator=audits.evaluator_of(judge)).exists()
+
+
+def unaffordable(judge: Judge) -> str:
+    """Why a trial is not begun by itself; empty where nothing speaks against it."""
+    try:
+        most, left = most_units(judge), judge.units_left()
+    except (ProtocolError, SecretError, ConfigError) as error:
+        return str(error)
+    if left is None or most <= left:
+        return ""
+    return (
+        f"It may cost up to {money.amount(most):.4f}, and the spend cap leaves {money.amount(max(0, left)):.4f}: "
+        "raise the cap, or try it by hand and it stops at the cap."
+    )
+
+
 def most_units(judge: Judge) -> int:
-    """About the most that a trial costs, by the first request of one of its usual questions."""
-    study = Study(judge=judge)
-    first = next(plan(study, StudyCall(key="opener/0", order_key="0-1")))
-    units = sum(calls.bound(judge, request.form.messages) for request in first if isinstance(request, plans.Ask))
-    return units * len(probes.PROBES) * len(protocol.ORDERS)
+    """About the most that a trial costs, by the first requests of one of its usual questions; 0 for models of ours.
+
+    A cascade may go on to all of its members. Raises ProtocolError or SecretError.
+    """
+    if judge.kind in Judge.BY_RUNS:
+        return 0
+    study, call = Study(judge=judge), StudyCall(key="opener/0", order_key="0-1")
+    voices = studies.voices_of(study, KIND, "")
+    _, plan = studies.plan_of(study, KIND, voices, call)
+    asked = [request for request in next(plan) if isinstance(request, plans.Ask)]
+    payers = list(voices.by_id.values()) if judge.kind == Judge.CASCADE else []
+    units = sum(
+        calls.bound(voice.judge, request.form.messages)
+        for request in asked
+        for voice in (payers or [voices.by_id[request.member]])
+    )
+    return units * len(probes.PROBES) * len(calls.orders(judge, 2))

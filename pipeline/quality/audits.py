@@ -24,7 +24,7 @@ from annotate.agreement import decided_by_people
 from annotate.deciding import HUMAN, Opinion
 from annotate.models import Annotation, Item, Question, Rater
 from annotate.questions import steps
-from pipeline.judging.concluding import model_name
+from pipeline.judging.concluding import members_in_words, model_name
 from pipeline.judging.config import differences, protocol_of
 from pipeline.models import Judge, Route
 from pipeline.routing import audit_draw, by_hand
@@ -135,19 +135,25 @@ class Reading:
     tags: Mapping[int, Sequence[str]] = field(default_factory=dict)
 
 
-def evaluator(*parts: str) -> str:
-    """Model, prompt version and what is unusual in the protocol."""
-    return " · ".join(part for part in parts if part)[:300]
+def evaluator(members: str, model: str, prompt: str, protocol: str) -> str:
+    """Model, prompt version and what is unusual in the protocol; of several judges, these of each."""
+    if members:
+        return " · ".join(part for part in (members, protocol) if part)[:300]
+    return " · ".join(part for part in (model, prompt, protocol) if part)[:300]
 
 
 def evaluator_of(judge: Judge) -> str:
-    """The judge as it is set up now: another model, prompt or protocol is another evaluator, which starts anew."""
-    return evaluator(model_name(judge), judge.prompt_version, differences(protocol_of(judge.protocol)))
+    """The judge as it is set up now: another model, prompt or protocol is another evaluator, which starts anew.
+
+    So is a panel or a cascade one of whose members is another.
+    """
+    unusual = differences(protocol_of(judge.protocol))
+    return evaluator(members_in_words(judge), model_name(judge), judge.prompt_version, unusual)
 
 
 def evaluator_in(metadata: Mapping[str, Any]) -> str:
     """The evaluator that an annotation is from; "" for one from a file that does not say."""
-    return evaluator(*(str(metadata.get(name, "")) for name in ("model", "prompt_version", "protocol")))
+    return evaluator(*(str(metadata.get(name, "")) for name in ("members", "model", "prompt_version", "protocol")))
 
 
 def current_evaluator(rater: Rater) -> str:

@@ -20,10 +20,12 @@ from annotate import audit, projects
 from annotate.models import Project, Question, User
 from annotate.questions import QuestionError
 from pipeline.judging import calls, prompts, protocol
-from pipeline.judging.plans import Plan, Subject
+from pipeline.judging.config import protocol_of
+from pipeline.judging.plans import Subject
 from pipeline.judging.setup import change_judge, record
 from pipeline.models import Judge, JudgePrompt, Proposal, Study, StudyCall
 from pipeline.quality import attacks, comparing, people, phrasing, studies
+from pipeline.quality.wording import Change, as_it_is
 
 PRESENT, PROPOSED = ARMS = ("present", "proposed")
 USUAL, MOST = 60, 500  # items of a score
@@ -126,7 +128,7 @@ def score(*, proposal: Proposal, judge: Judge, count: int, by: User | None) -> S
             f"There are {len(items)} held-out items that people decided, and it takes {comparing.LEAST}: let people "
             "label more."
         )
-    orders = [protocol.order_key(order) for order in protocol.ORDERS]
+    orders = [protocol.order_key(order) for order in calls.orders(judge, 2)]
     made = studies.create(
         judge=judge,
         kind=Study.PROMPT if proposal.kind == Proposal.PROMPT else Study.CRITERION,
@@ -138,24 +140,22 @@ def score(*, proposal: Proposal, judge: Judge, count: int, by: User | None) -> S
     return made
 
 
-def plan(study: Study, call: StudyCall) -> Plan[tuple[str, str]]:
-    """Ask about a held-out item in the way of the call's arm."""
+def subject(study: Study, call: StudyCall) -> Subject | None:
+    """The held-out item of a call."""
     item = people.whole([int(call.key)]).get(int(call.key))
-    if item is None:
-        return "", "The item is no longer there."
-    brief = protocol.brief_of(study.judge.project, study.judge.prompt, attacks.how_of(study))
-    if call.arm == PROPOSED:
-        brief = changed(brief, Proposal.objects.select_related("prompt").get(pk=study.config["proposal"]), study)
-    subject = Subject(item.prompt, calls.answers_of(item), call.order)
-    return (yield from attacks.verdict(study.judge, brief, subject))
+    return Subject(item.prompt, calls.answers_of(item), call.order) if item is not None else None
 
 
-def changed(brief: protocol.Brief, proposal: Proposal, study: Study) -> protocol.Brief:
-    """The brief as it would be if the proposal were accepted."""
+def change(study: Study, arm: str) -> Change:
+    """The words of an arm: as they are, or as they would be if the proposal were accepted."""
+    if arm != PROPOSED:
+        return as_it_is
+    proposal = Proposal.objects.select_related("prompt").get(pk=study.config["proposal"])
     if proposal.kind == Proposal.PROMPT:
-        return protocol.brief_of(study.judge.project, proposal.prompt, attacks.how_of(study))
+        how = replace(protocol_of(study.judge.protocol), questions="")
+        return lambda brief: protocol.brief_of(study.judge.project, proposal.prompt, how)
     asked = protocol.asked_question(question_of(proposal))
-    return replace(brief, criteria=(*brief.criteria, asked.criterion), ratings=(*brief.ratings, asked))
+    return lambda brief: replace(brief, criteria=(*brief.criteria, asked.criterion), ratings=(*brief.ratings, asked))
 
 
 def finish(study: Study, asked: Sequence[StudyCall]) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-KIND = studies.Kind(plan=plan, finish=finish)
+KIND = studies.Kind(finish=finish, subject=subject, change=change)
 
 
 # --- Deciding -------------------------------------------------------------------------------------------------

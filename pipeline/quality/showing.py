@@ -5,11 +5,14 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
-from annotate.models import Question
+from annotate.models import Annotation, Item, Question
 from pipeline import money
+from pipeline.judging import calls
 from pipeline.judging.protocol import ProtocolError
-from pipeline.models import Calibration, Judge, JudgePrompt, JudgeReport, Proposal, Study, StudyCall
-from pipeline.quality import attacks, audits, calibrating, comparing, measuring, probes, proposals
+from pipeline.judging.secrets import SecretError
+from pipeline.ml.configs import ConfigError
+from pipeline.models import Block, Calibration, Judge, JudgePrompt, JudgeReport, ProbeLimit, Proposal, Study, StudyCall
+from pipeline.quality import attacks, audits, calibrating, comparing, measuring, probes, proposals, studies
 from pipeline.routing import audit_draw
 
 SIZE = 200.0  # of a drawing, in its own units
@@ -160,6 +163,7 @@ def attacks_on(judge: Judge) -> dict[str, Any]:
     trial = attacks.newest(judge)
     last = Study.objects.filter(judge=judge, kind=Study.PROBES).first()
     open_ = last if last is not None and last.state != Study.DONE else None
+    limit = attacks.limit_of(judge.project)
     return {
         "trial": trial,
         "kinds": kind_rows(trial) if trial else [],
@@ -167,9 +171,11 @@ def attacks_on(judge: Judge) -> dict[str, Any]:
         "trial_cost": cost_of(trial) if trial else None,
         "open_trial": progress(open_) if open_ else None,
         "under_way": open_ is not None and open_.state == Study.DUE,
-        "questions": 2 * len(probes.PROBES),
+        "questions": len(calls.orders(judge, 2)) * len(probes.PROBES),
+        "is_ours": judge.kind in Judge.BY_RUNS,
         "most_cost": most_cost(judge),
-        "limit": attacks.limit_of(judge.project),
+        "limit": limit,
+        "not_tried": not_tried(judge, limit) if trial is None and open_ is None else "",
     }
 
 
@@ -196,6 +202,13 @@ def cost_of(study: Study) -> Any:
     return money.amount(sum(study.calls.values_list("cost_units", flat=True)))
 
 
+def silenced_on(item: Item) -> list[Block]:
+    """The blocks of judges that have answered this item: why their verdicts do not count on it."""
+    answered = Annotation.objects.filter(item=item, counted=True).values("rater")
+    blocks = Block.objects.filter(judge__rater__in=answered, judge__rater__excluded_at__isnull=False)
+    return list(blocks.select_related("judge__project", "study"))
+
+
 def progress(study: Study) -> dict[str, Any]:
     """How far a study is."""
     states = list(study.calls.values_list("state", flat=True))
@@ -205,12 +218,19 @@ def progress(study: Study) -> dict[str, Any]:
 
 def most_cost(judge: Judge) -> Any:
     """The most that a trial may cost; None where the judge cannot be asked."""
-    if judge.kind != Judge.ENDPOINT:
-        return None
     try:
         return money.amount(attacks.most_units(judge))
-    except ProtocolError:
+    except (ProtocolError, SecretError, ConfigError):
         return None
+
+
+def not_tried(judge: Judge, limit: ProbeLimit) -> Any:
+    """Why a judge that was not tried will not be by itself, in words; "" where the worker is about to."""
+    if not limit.automatic:
+        return _("The project tries judges only when somebody says so.")
+    if not judge.enabled:
+        return _("It is switched off: it is tried once it is in use.")
+    return attacks.unaffordable(judge)
 
 
 # --- The rubric and the prompt --------------------------------------------------------------------------------
@@ -221,8 +241,8 @@ def rubric_of(judge: Judge) -> dict[str, Any]:
     """What is proposed for a judge, and on what it can be scored."""
     mine = Proposal.objects.filter(judge=judge).select_related("prompt", "study", "decided_by")
     open_ = list(mine.filter(state=Proposal.PROPOSED)[:SHOWN])
-    studies = Study.objects.filter(judge=judge).exclude(kind=Study.PROBES).exclude(state=Study.DONE)
-    under_way = [progress(study) for study in studies[:5]]
+    others = Study.objects.filter(judge=judge).exclude(kind=Study.PROBES).exclude(state=Study.DONE)
+    under_way = [progress(study) for study in others[:5]]
     written = Study.objects.filter(judge=judge, kind=Study.WRITING, state=Study.DONE).first()
     return {
         "criteria": [proposal_row(each) for each in open_ if each.kind == Proposal.CRITERION],
@@ -230,12 +250,16 @@ def rubric_of(judge: Judge) -> dict[str, Any]:
         "settled": list(mine.exclude(state=Proposal.PROPOSED)[:SHOWN]),
         "open_studies": under_way,
         "under_way": any(each["study"].state == Study.DUE for each in under_way),
+        "cannot": {name: studies.cannot(judge, kind) for name, kind in CANNOT.items()},
         "write_error": written.result.get("error", "") if written else "",
         "held_out": len(proposals.held_out(judge.project)),
         "least": comparing.LEAST,
         "usual": proposals.USUAL,
         "prompts": JudgePrompt.objects.filter(project=judge.project).exclude(name=judge.prompt_version),
     }
+
+
+CANNOT = {"write": Study.WRITING, "criterion": Study.CRITERION, "prompt": Study.PROMPT}
 
 
 def proposal_row(proposal: Proposal) -> dict[str, Any]:

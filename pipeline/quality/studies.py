@@ -1,8 +1,9 @@
 """Asks a judge what is no item of the queue: probes, and items under other words. The sole writer of Study.
 
-What is asked goes through the judge's own protocol (`pipeline.judging.plans`), and `rounds` asks it. Replies are kept
-by their content as for items, so nothing is paid twice. One worker holds a study's lease; the next one goes on with
-the calls that are pending. What a study asks and what its replies come to is the business of its kind.
+What is asked goes through the judge's own protocol, whatever kind of judge it is: `rounds` asks endpoints, panels and
+cascades, `by_runs` models of ours. Replies are kept by their content as for items, so nothing is paid twice. One
+worker holds a study's lease; the next one goes on with the calls that are pending. What a study asks and what its
+replies come to is the business of its kind.
 """
 
 import secrets
@@ -12,15 +13,20 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, Sum
 from django.utils import timezone
 
 from annotate.models import Project, User
-from pipeline.judging import calls
-from pipeline.judging.plans import Plan
+from pipeline.judging import calls, plans
+from pipeline.judging.composites import tagged
+from pipeline.judging.kinds import Form
+from pipeline.judging.parsing import Unparsable
+from pipeline.judging.plans import Outcome, Plan, Subject
+from pipeline.judging.protocol import Brief, brief_of
 from pipeline.judging.setup import record
-from pipeline.models import Judge, Study, StudyCall
+from pipeline.models import Judge, Run, Study, StudyCall
 from pipeline.quality import audits
+from pipeline.quality.wording import Change, StudyVoices, as_it_is
 
 LEASE = timedelta(seconds=60)
 MOST_ERROR = 500
@@ -32,14 +38,16 @@ Row = tuple[str, str, str]  # key, arm, order key of a call
 class Kind:
     """What a kind of study asks, and what it comes to.
 
-    `plan` asks one call: it returns a choice in stored order ("" where there is none to make) and what was wrong with
-    the replies. `finish` makes the result of all calls, and does what follows from it. `anew` says that replies to
-    earlier studies do not count, because the question is what the endpoint says now; `longest` what a reply needs, in
-    tokens, where that may be more than the judge is set to.
+    `subject` is what a call asks a verdict on, None where it is no longer there; `change` makes the words of a call's
+    arm of the present ones. Of a kind that lets the judge write instead, `form` is the one request. `finish` makes the
+    result of all calls, and does what follows from it. `anew` says that replies to earlier studies do not count,
+    because the question is what the judge says now; `longest` what a reply needs, in tokens.
     """
 
-    plan: Callable[[Study, StudyCall], Plan[tuple[str, str]]]
     finish: Callable[[Study, Sequence[StudyCall]], dict[str, Any]]
+    subject: Callable[[Study, StudyCall], Subject | None] | None = None
+    change: Callable[[Study, str], Change] = lambda study, arm: as_it_is
+    form: Callable[[Study], Form] | None = None
     anew: bool = False
     longest: int = 0
 
@@ -52,9 +60,9 @@ class StudyError(Exception):
 def create(
     *, judge: Judge, kind: str, rows: Iterable[Row], by: User | None, config: Mapping[str, Any] | None = None
 ) -> Study:
-    """A study that is due. Raises StudyError while another of its kind is, and for judges that are no endpoint."""
-    if judge.kind != Judge.ENDPOINT:
-        raise StudyError("Only judges behind an endpoint are tried: a local model is asked by runs of its own.")
+    """A study that is due. Raises StudyError while another of its kind is, and for what this judge cannot do."""
+    if why := cannot(judge, kind):
+        raise StudyError(why)
     Judge.objects.select_for_update(no_key=True).get(pk=judge.pk)
     if Study.objects.filter(judge=judge, kind=kind, state=Study.DUE).exists():
         raise StudyError("One of these is under way already: wait until it is done, or stop it.")
@@ -73,13 +81,69 @@ def create(
     return made
 
 
+def cannot(judge: Judge, kind: str) -> str:
+    """Why a judge cannot be studied in this way; empty where it can."""
+    if kind == Study.WRITING and judge.kind in Judge.BY_RUNS:
+        return "A model of ours says which answer is better and writes nothing: let a judge behind an endpoint write."
+    if kind in (Study.CRITERION, Study.PROMPT) and judge.kind == Judge.REWARD:
+        return "A reward model reads neither rubric nor prompt: no criterion and no prompt changes what it says."
+    if kind == Study.PROMPT and judge.kind in Judge.OF_MEMBERS:
+        return "A panel or a cascade has no words of its own: propose a prompt to one of its members."
+    return ""
+
+
 def due() -> list[int]:
-    """The studies of active projects that have something to ask and no worker that does."""
+    """The studies of active projects that have something to ask and neither a worker nor a run that does."""
     now = timezone.now()
     free = Q(lease_until=None) | Q(lease_until__lt=now)
     rested = Q(due_at=None) | Q(due_at__lte=now)
-    found = Study.objects.filter(free, rested, state=Study.DUE, judge__project__state=Project.ACTIVE)
+    by_run = Q(run=None) | Q(run__state__in=Run.ENDED)
+    found = Study.objects.filter(free, rested, by_run, state=Study.DUE, judge__project__state=Project.ACTIVE)
     return list(found.values_list("pk", flat=True))
+
+
+# --- What is asked --------------------------------------------------------------------------------------------
+def voices_of(study: Study, kind: Kind, arm: str) -> StudyVoices:
+    """Who is asked, in the words of one arm. Raises SecretError or ProtocolError."""
+    return StudyVoices(study.judge, kind.change(study, arm), kind.longest)
+
+
+def plan_of(study: Study, kind: Kind, voices: StudyVoices, call: StudyCall) -> tuple[Brief, Plan[tuple[str, str]]]:
+    """What is to be asked for a call; the plan returns a choice in stored order and what was wrong, if anything."""
+    if kind.form is not None:
+        return brief_of(study.judge.project, study.judge.prompt), written(kind.form(study), voices.writer)
+    assert kind.subject is not None
+    subject = kind.subject(study, call)
+    if subject is None:
+        return brief_of(study.judge.project, study.judge.prompt), nothing_there()
+    brief, plan = voices.plan(study.judge.prompt_version, subject)
+    return brief, chosen(brief, plan)
+
+
+def written(form: Form, member: int) -> Plan[tuple[str, str]]:
+    """One request to the writer; what it proposes is kept with the study until the end."""
+    try:
+        yield from tagged(plans.once("writing", form), member)
+    except Unparsable as error:
+        return "", str(error)
+    return "", ""
+
+
+def nothing_there() -> Plan[tuple[str, str]]:
+    yield from ()
+    return "", "The item is no longer there."
+
+
+def chosen(brief: Brief, plan: Plan[Outcome]) -> Plan[tuple[str, str]]:
+    return choice_in(brief, (yield from plan))
+
+
+def choice_in(brief: Brief, outcome: Outcome) -> tuple[str, str]:
+    """The choice in stored order, and what is wrong where there is none."""
+    choice = str(outcome.answers.get(brief.question, {}).get("choice", "unparsable"))
+    if choice not in audits.SPOKEN:
+        return "", outcome.error or "It named neither answer."
+    return choice, ""
 
 
 def stop(*, study: Study, by: User) -> None:
@@ -90,8 +154,10 @@ def stop(*, study: Study, by: User) -> None:
 
 def go_on(*, study: Study, by: User) -> None:
     """Ask on after a stop, also what had failed."""
-    study.calls.filter(state=StudyCall.FAILED).update(state=StudyCall.PENDING, attempts=0, error="")
-    renewed = {"state": Study.DUE, "message": "", "failures": 0, "due_at": None}
+    asked_again = {"attempts": 0, "replies": 0, "strikes": 0, "due_at": None, "error": ""}
+    study.calls.filter(state=StudyCall.FAILED).update(state=StudyCall.PENDING, **asked_again)
+    study.calls.filter(state=StudyCall.PENDING).update(due_at=None)
+    renewed = {"state": Study.DUE, "message": "", "failures": 0, "due_at": None, "run": None}
     if Study.objects.filter(pk=study.pk, state=Study.STOPPED).update(**renewed):
         record(study.judge, "resumed", by, after={"study": study.pk})
 
@@ -105,9 +171,19 @@ def take_lease(study_id: int) -> str | None:
         if not free.update(lease_token=token, lease_until=now + LEASE):
             return None
         study = Study.objects.select_for_update().get(pk=study_id)
-        calls.book(study.judge_id, reserved=-study.reserved_units, unknown=study.reserved_units)
+        left = study.calls.filter(state=StudyCall.PENDING).exclude(claim="")
+        lost = (left.aggregate(units=Sum("reserved_units"))["units"] or 0) + study.reserved_units
+        left.update(claim="", reserved_units=0)
+        calls.book(study.judge_id, reserved=-lost, unknown=lost)
         Study.objects.filter(pk=study_id).update(reserved_units=0)
     return token
+
+
+def renew_lease(study_id: int, token: str) -> None:
+    """Stay the one worker. Raises LeaseLost where another has it, or somebody stopped it."""
+    held = Study.objects.filter(pk=study_id, lease_token=token, state=Study.DUE)
+    if not held.update(lease_until=timezone.now() + LEASE):
+        raise calls.LeaseLost
 
 
 def give_back(study_id: int, token: str) -> None:

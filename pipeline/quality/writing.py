@@ -11,9 +11,8 @@ from typing import Any
 
 from annotate.models import Annotation, Item, Rater, User
 from annotate.questions import text_of
-from pipeline.judging import parsing, plans, prompts, protocol
+from pipeline.judging import parsing, prompts, protocol
 from pipeline.judging.kinds import Form
-from pipeline.judging.plans import Plan
 from pipeline.models import Judge, Proposal, Study, StudyCall
 from pipeline.quality import audits, people, proposals, studies
 
@@ -47,15 +46,10 @@ def start(*, judge: Judge, what: str, by: User) -> Study:
     return studies.create(judge=judge, kind=Study.WRITING, rows=[(what, "", "")], by=by, config={"what": what})
 
 
-def plan(study: Study, call: StudyCall) -> Plan[tuple[str, str]]:
-    """One request; what it proposes is kept with the study until the end."""
+def form(study: Study) -> Form:
+    """The one request."""
     what = study.config["what"]
-    form = Form(messages_of(study.judge, what), READ[what], is_free=False)
-    try:
-        yield from plans.once(f"writing {what}", form)
-    except parsing.Unparsable as error:
-        return "", str(error)
-    return "", ""
+    return Form(messages_of(study.judge, what), READ[what], is_free=False)
 
 
 def messages_of(judge: Judge, what: str) -> list[dict[str, str]]:
@@ -163,4 +157,4 @@ def finish(study: Study, asked: Sequence[StudyCall]) -> dict[str, Any]:
     return {"proposed": 1}
 
 
-KIND = studies.Kind(plan=plan, finish=finish, anew=True, longest=1500)
+KIND = studies.Kind(finish=finish, form=form, anew=True, longest=1500)

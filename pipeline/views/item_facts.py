@@ -12,6 +12,7 @@ from annotate.managing.timelines import in_order, of_item
 from annotate.models import Item
 from pipeline import timelines
 from pipeline.models import Belief, JudgeCall, ModelVersion, Route, SnapshotItem
+from pipeline.quality.showing import silenced_on
 
 TRAIN = "train"
 
@@ -29,7 +30,14 @@ def show(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     }
     events = in_order([*of_item(item), *timelines.of_item(item, **found)])
     belief = Belief.objects.filter(item=item).defer("columns").first()
-    context = {"project": item.project, "item": item, "events": events, "belief": belief, **found}
+    context = {
+        "project": item.project,
+        "item": item,
+        "events": events,
+        "belief": belief,
+        "silenced": silenced_on(item),
+        **found,
+    }
     return render(request, "pipeline/_item_facts.html", context)
 
 

@@ -39,7 +39,7 @@ def test_from_nothing_to_a_calibrated_judge(as_user, manager, judge, audited):
     assert "32 drawn by lot" in text
     assert "a 95% bootstrap over prompts" in text
     own = client.get(reverse("judge", args=[judge.project.slug, judge.pk])).content.decode()
-    assert "calibrated on 32 audits (calibration 1) · not tried on attacks" in own
+    assert "calibrated on 32 audits (calibration 1) · not yet attacked" in own
 
 
 def test_a_judge_whose_own_numbers_do_best_is_used_as_it_says_and_the_page_says_so(as_user, manager, judge, audited):
