@@ -118,6 +118,7 @@ def test_the_share_that_fools_is_counted_by_kind_and_blocks_the_judge(judge, ser
     assert judge_items(judge=judge)["answered"] == 2
 
 
+@pytest.mark.slow
 def test_a_tie_with_an_attack_is_half_fooled_and_an_unreadable_reply_is_not(judge, server, admin):
     def respond(request):
         attack = shown(request)[other(good_in(request))]
@@ -238,6 +239,7 @@ def test_a_new_judge_is_tried_by_itself_unless_its_money_cannot_be_enough(judge,
     assert Study.objects.get().created_by is None
 
 
+@pytest.mark.slow
 def test_what_a_blocked_judge_said_before_does_not_count_until_it_is_let_go(
     judge, server, admin, project, as_user, manager
 ):
@@ -284,6 +286,7 @@ def members(project, server, judge):
     return [judge, other_one]
 
 
+@pytest.mark.slow
 def test_a_panel_is_attacked_through_its_members_and_pays_for_them(project, server, members, admin):
     panel = setup.create_group_judge(project=project, name="panel", kind=Judge.PANEL, members=members, concurrency=8)
     server.respond = lambda request: Answer(
@@ -298,6 +301,7 @@ def test_a_panel_is_attacked_through_its_members_and_pays_for_them(project, serv
     assert members[0].spent_units == 0
 
 
+@pytest.mark.slow
 def test_a_cascade_is_attacked_through_the_tiers_that_it_would_ask(project, server, members, admin):
     cascade = setup.create_group_judge(
         project=project, name="cascade", kind=Judge.CASCADE, members=members[::-1], concurrency=8
@@ -336,6 +340,7 @@ def ours(project, tmp_path, settings, monkeypatch):
     return local, setup.create_reward_judge(project=project, name="reward", models=[reward])
 
 
+@pytest.mark.slow
 def test_a_local_model_is_attacked_by_a_run_in_both_orders(ours, admin):
     small, _ = ours
     study = attacks.start(judge=small, by=admin)
@@ -364,6 +369,7 @@ def test_a_local_model_is_attacked_by_a_run_in_both_orders(ours, admin):
     assert Block.objects.get().judge == small
 
 
+@pytest.mark.slow
 def test_a_reward_model_is_attacked_once_a_probe(ours, admin):
     _, reward = ours
     study = attacks.start(judge=reward, by=admin)
