@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('annotate', '0009_files_by_hash'),
-        ('pipeline', '0011_measuring_on_request'),
+        ('pipeline', '0012_warning_signs'),
     ]
 
     operations = [
