@@ -18,6 +18,19 @@ def amount(units: int) -> Decimal:
     return Decimal(units) / UNIT
 
 
-def cost(*, tokens_input: int, tokens_output: int, price_input: Decimal, price_output: Decimal) -> int:
-    """What so many tokens cost, in units; prices are per million tokens."""
-    return units((tokens_input * price_input + tokens_output * price_output) / 10**6)
+def cost(
+    *,
+    tokens_input: int,
+    tokens_output: int,
+    price_input: Decimal,
+    price_output: Decimal,
+    tokens_cached: int = 0,
+    price_cached: Decimal | None = None,
+) -> int:
+    """What so many tokens cost, in units; prices are per million tokens.
+
+    `tokens_cached` of the input were read before, and have a price of their own where there is one.
+    """
+    cached = price_input if price_cached is None else price_cached
+    read = (tokens_input - tokens_cached) * price_input + tokens_cached * cached
+    return units((read + tokens_output * price_output) / 10**6)

@@ -29,10 +29,10 @@ def wake() -> None:
         follow_project.delay(project_id)
     for project_id in comparing.due():
         compare_policies.delay(project_id)
+    for study_id in studies.due():
+        run_study.delay(study_id)  # first: they are short, and judges take turns with them
     for judge_id in judges_due():
         judge_items_task.delay(judge_id)
-    for study_id in studies.due():
-        run_study.delay(study_id)
     for rater_id in measuring.wanted():
         measure_judge.delay(rater_id)
     for cut_id in cuts.due():

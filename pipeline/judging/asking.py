@@ -33,8 +33,8 @@ def judge_items(
 
     At most `limit` items and about `seconds` seconds (None: no bound). `again` asks at once a judge that rests or has
     stopped. A local judge is asked by a run, which is queued here. Returns counts of what happened, and the judge's
-    state: {"asked", "answered", "unparsable", "failed", "pending", "state", "message", "run"}. Returns at once while
-    another worker asks for this judge.
+    state: {"asked", "answered", "unparsable", "failed", "pending", "state", "message", "run", "busy"}. Returns at once
+    while another worker asks for this judge, or for one that asks the same model; `busy` is that judge's name.
     """
     if again:
         settling.resume(judge=judge)
@@ -43,7 +43,7 @@ def judge_items(
         return summary(judge, Counter(), run.pk if run else None)
     token = calls.take_lease(judge.pk)
     if token is None:
-        return summary(judge, Counter())
+        return {**summary(judge, Counter()), "busy": busy_with(judge)}
     try:
         deadline = None if seconds is None else time.monotonic() + seconds
         return summary(judge, ask_endpoint(judge, token, limit, deadline, stop, report))
@@ -73,6 +73,12 @@ def ask_endpoint(
     return counts
 
 
+def busy_with(judge: Judge) -> str:
+    """The name of the judge for which another worker asks now: this one, or one that asks the same model."""
+    other = calls.asker(judge)
+    return (other or judge).name
+
+
 def summary(judge: Judge, counts: Counter[str], run: int | None = None) -> dict[str, Any]:
     judge.refresh_from_db()
     return {
@@ -80,8 +86,9 @@ def summary(judge: Judge, counts: Counter[str], run: int | None = None) -> dict[
         "answered": counts[JudgeCall.ANSWERED],
         "unparsable": counts[JudgeCall.UNPARSABLE],
         "failed": counts[JudgeCall.FAILED],
-        "pending": calls.pending(judge).count(),
+        "pending": calls.still_due(judge),
         "state": judge.state,
         "message": judge.message,
         "run": run,
+        "busy": "",
     }

@@ -7,6 +7,7 @@ plan that is run again, after a kill or a failure, goes on where it was and pays
 """
 
 import secrets
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -50,15 +51,21 @@ class Books:
         self.settled: list[str] = []  # the states of calls that have come to an end
         self.is_leaving = False  # nothing new is asked
         self.is_capped = False  # the cap allows no more until something turns out cheaper
+        self.members: dict[int, Judge] = {}  # of a panel or a cascade, as they stand and held like the judge
+        self.elsewhere: Counter[int] = Counter()  # by member: what this transaction adds to what groups spend at it
 
     def locked_judge(self) -> Judge:
-        """The judge as it stands, held until the transaction ends."""
+        """The judge as it stands, held until the transaction ends, and its members likewise."""
         whole = Judge.objects.select_related("project", "prompt", "model_version", "rater")
-        return whole.select_for_update(of=("self",)).get(pk=self.judge_id)
+        judge = whole.select_for_update(of=("self",)).get(pk=self.judge_id)
+        self.members = {member.pk: member for member in held_members(judge)}
+        self.elsewhere.clear()
+        return judge
 
     def voices(self, judge: Judge) -> Voices:
-        """Who is asked, as the judge is set up now."""
-        self.kept_voices = self.kept_voices.renewed(judge) if self.kept_voices else Voices(judge)
+        """Who is asked, as the judge and its members are set up now."""
+        members = list(self.members.values())
+        self.kept_voices = self.kept_voices.renewed(judge, members) if self.kept_voices else Voices(judge, members)
         return self.kept_voices
 
     # --- Claiming ---------------------------------------------------------------------------------------------
@@ -144,9 +151,9 @@ class Books:
             else:
                 new[key] = voices.letter(work, place, request, key)
         units = sum(letter.units for letter in new.values())
-        left = judge.units_left()
-        if (left is not None and units > left) or (new and self.is_leaving):
-            self.put_back(judge, work, units)
+        capped = self.capped(judge, list(new.values()))
+        if capped or (new and self.is_leaving):
+            self.put_back(judge, work, capped)
             return
         for letter, place in shared:
             letter.waiting.append((work, place))
@@ -155,20 +162,42 @@ class Books:
                 work.call.prompt_sha256 = protocol.fingerprint(request.form.messages)
         work.shared += len(shared)
         work.out += len(new)
-        work.call.attempts += len(new)
+        work.call.attempts = min(work.call.attempts + len(new), calls.MOST_COUNTED)
         work.call.reserved_units += units
         judge.reserved_units += units
+        for letter in new.values():
+            self.spend_elsewhere(letter, letter.units)
         self.asking |= new
         self.outgoing += new.values()
 
-    def put_back(self, judge: Judge, work: Work, units: int) -> None:
+    def capped(self, judge: Judge, letters: Sequence[Letter]) -> str:
+        """Why these requests could overrun a cap, the judge's or that of one whose model is asked; empty if not."""
+        units: dict[Judge, int] = {judge: 0}
+        for letter in letters:
+            units[judge] += letter.units
+            if letter.judge.pk in self.members:
+                member = self.members[letter.judge.pk]
+                units[member] = units.get(member, 0) + letter.units
+        for payer, most in units.items():
+            left = payer.units_left()
+            if left is not None and most > left:
+                return calls.cap_reached(payer, most, member_of=judge)
+        return ""
+
+    def spend_elsewhere(self, letter: Letter, units: int) -> None:
+        """Add to what groups have spent at a member; nothing where the judge's own model is asked."""
+        if letter.judge.pk in self.members:
+            self.elsewhere[letter.judge.pk] += units
+            self.members[letter.judge.pk].elsewhere_units += units
+
+    def put_back(self, judge: Judge, work: Work, capped: str) -> None:
         """The call is due again: its next requests cannot be asked now. What it was told is kept."""
         self.release(work)
         if self.is_leaving:
             return
         self.is_capped = True
         if not self.asking:
-            settling.stop(judge, calls.cap_reached(judge, units))
+            settling.stop(judge, capped)
 
     def release(self, work: Work) -> None:
         work.call.claim = ""
@@ -209,14 +238,13 @@ class Books:
         """What one exchange cost, on the judge and on its call."""
         call = letter.work.call
         letter.work.out -= 1
-        if isinstance(result, Reply):
-            tokens, charged = settling.tokens_of(result), True
-        else:
-            tokens, charged = result.tokens, result.maybe_charged or result.tokens is not None
+        charged = isinstance(result, Reply) or result.maybe_charged or result.tokens is not None
+        tokens = settling.believed(result.tokens, letter.most)
         cost = settling.cost_of(letter.judge, tokens)
         unknown = letter.units if charged and tokens is None else 0
-        read, written = tokens or (0, 0)
+        read, written = (tokens.read, tokens.written) if tokens else (0, 0)
         judge.spent_units += cost
+        self.spend_elsewhere(letter, cost + unknown - letter.units)
         if letter.work.lost:
             # Taken over while it was under way: its reservation stands as unknown. Now it is known, so far as it is.
             judge.unknown_units += unknown - letter.units
@@ -238,7 +266,7 @@ class Books:
         request, call = letter.request, letter.work.call
         is_ask = isinstance(request, Ask)
         allowed = request.form.allowed if isinstance(request, Ask) else ()
-        logprobs = parsing.verdict_logprobs(reply.logprobs, allowed) if allowed else {}
+        logprobs = parsing.verdict_logprobs(reply.logprobs, allowed, reply.text) if allowed else {}
         told = Told(reply.text, reply.finish_reason[:40], logprobs)
         letter.work.told[letter.place] = told
         for work, place in letter.waiting:
@@ -247,9 +275,9 @@ class Books:
         call.seconds += reply.seconds
         if is_ask:
             settling.answers_again(judge, timezone.now())
-            call.replies += 1
+            call.replies = min(call.replies + 1, calls.MOST_COUNTED)
             call.reply = reply.text
-        tokens = settling.tokens_of(reply)
+        tokens = settling.believed(reply.tokens, letter.most)
         return JudgeReply(
             project_id=judge.project_id,
             judge=judge,
@@ -262,8 +290,8 @@ class Books:
             text=reply.text,
             finish_reason=told.finish_reason,
             logprobs=logprobs,
-            tokens_input=reply.tokens_input,
-            tokens_output=reply.tokens_output,
+            tokens_input=tokens.read if tokens else None,
+            tokens_output=tokens.written if tokens else None,
             cost_units=settling.cost_of(letter.judge, tokens),
             seconds=reply.seconds,
         )
@@ -308,9 +336,15 @@ class Books:
             self.settled.append(work.call.state)
 
     def keep(self, judge: Judge, rows: Iterable[Any]) -> None:
-        """Write the judge and the calls, whose rows this transaction holds."""
+        """Write the judge, its members' share and the calls, whose rows this transaction holds."""
         judge.save(update_fields=JUDGE_FIELDS)
+        self.keep_members()
         keep_calls(list(rows))
+
+    def keep_members(self) -> None:
+        for member, units in sorted(self.elsewhere.items()):
+            Judge.objects.filter(pk=member).update(elsewhere_units=F("elsewhere_units") + units)
+        self.elsewhere.clear()
 
     # --- Leaving ----------------------------------------------------------------------------------------------
     @transaction.atomic
@@ -325,6 +359,7 @@ class Books:
             work, call = letter.work, letter.work.call
             del self.asking[letter.key]
             work.out -= 1
+            self.spend_elsewhere(letter, -letter.units)
             if work.lost:
                 judge.unknown_units -= letter.units
             else:
@@ -357,6 +392,15 @@ class Books:
             self.asking.clear()
             self.works.clear()
             self.keep(judge, held)
+
+
+def held_members(judge: Judge) -> list[Judge]:
+    """The judges whose models a panel or a cascade asks, in its order, held until the transaction ends."""
+    if judge.kind not in Judge.OF_MEMBERS:
+        return []
+    seats = dict(judge.seats.values_list("member", "position"))
+    held = Judge.objects.select_related("prompt").select_for_update(of=("self",)).filter(pk__in=seats)
+    return sorted(held.order_by("pk"), key=lambda member: seats[member.pk])
 
 
 def who_waits(letters: Iterable[Letter]) -> dict[Work, None]:

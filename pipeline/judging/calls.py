@@ -8,7 +8,8 @@ money.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -31,7 +32,7 @@ BREAKER = 5  # failures in a row, whatever the call; then the whole judge waits 
 SETTLED = timedelta(minutes=2)  # no transaction that routes lasts so long
 TO_JUDGE = (Item.JUDGE, Item.BOTH)
 FRESH_FIRST = F("due_at").asc(nulls_first=True)
-TOKENS_A_MESSAGE, TOKENS_A_PROMPT = 16, 64  # what a chat template adds, at most
+MOST_COUNTED = 32_000  # requests of a call; the tables count no further
 
 
 class LeaseLost(Exception):
@@ -110,13 +111,20 @@ def pending(judge: Judge) -> QuerySet[JudgeCall]:
     return JudgeCall.objects.filter(judge=judge, state=JudgeCall.PENDING)
 
 
+def still_due(judge: Judge) -> int:
+    """How many questions wait for the judge: those that are made, and those of items that have none yet."""
+    lacking = items_due(judge).annotate(n=Count("responses")).values_list("n", flat=True)
+    return pending(judge).count() + sum(len(orders(judge, size)) for size in lacking)
+
+
 def judges_due(moment: datetime | None = None) -> list[int]:
     """The enabled judges of active projects that have something to ask and nobody who asks: what `wake` starts."""
     moment = moment or timezone.now()
     free = Q(lease_until=None) | Q(lease_until__lt=moment)
     rested = Q(resume_at=None) | Q(resume_at__lte=moment)
     enabled = Judge.objects.filter(free, rested, enabled=True, project__state=Project.ACTIVE)
-    judges = enabled.exclude(state=Judge.STOPPED).select_related("project")
+    longest_ago = F("answered_at").asc(nulls_first=True)  # of those that take turns, whoever has waited longest
+    judges = enabled.exclude(state=Judge.STOPPED).select_related("project").order_by(longest_ago, "pk")
     return [judge.pk for judge in judges if pending(judge).exists() or items_due(judge).exists()]
 
 
@@ -149,13 +157,40 @@ def up_to(horizon: int | None) -> dict[str, int]:
 
 
 # --- The lease ------------------------------------------------------------------------------------------------
+def kin(judge: Judge) -> list[int]:
+    """The judges of its project, itself among them, that ask a model which it asks, by themselves or as members.
+
+    They take turns: the same question asked by two at once would be paid twice, and a member's limits hold whoever
+    asks it.
+    """
+    theirs = list(judge.members.all()) if judge.kind in Judge.OF_MEMBERS else [judge]
+    same = Q(pk=judge.pk)
+    for asked in theirs:
+        if asked.kind == Judge.ENDPOINT:
+            same |= Q(base_url=asked.base_url, model=asked.model)
+            same |= Q(members__base_url=asked.base_url, members__model=asked.model)
+    found = Judge.objects.filter(same, project=judge.project_id)
+    return sorted(set(found.values_list("pk", flat=True)))
+
+
+def asker(judge: Judge, moment: datetime | None = None) -> Judge | None:
+    """The judge that one of its kin is being asked for at this moment, perhaps itself; None where it is free."""
+    held = Judge.objects.filter(pk__in=kin(judge), lease_until__gte=moment or timezone.now())
+    return held.first()
+
+
 def take_lease(judge_id: int) -> str | None:
-    """Become the one worker that asks for this judge; None while another is. Frees what a dead one left claimed."""
+    """Become the one worker that asks for this judge and its kin; None while another is.
+
+    Frees what a dead one left claimed.
+    """
     now, token = timezone.now(), secrets.token_hex(16)
+    judge = Judge.objects.get(pk=judge_id)
     with transaction.atomic():
-        free = Judge.objects.filter(Q(lease_until=None) | Q(lease_until__lt=now), pk=judge_id)
-        if not free.update(lease_token=token, lease_until=now + LEASE):
+        held = Judge.objects.select_for_update().filter(pk__in=kin(judge)).order_by("pk")
+        if any(one.lease_until is not None and one.lease_until >= now for one in held):
             return None
+        Judge.objects.filter(pk=judge_id).update(lease_token=token, lease_until=now + LEASE)
         left = JudgeCall.objects.filter(judge=judge_id, state=JudgeCall.PENDING).exclude(claim="")
         lost = left.aggregate(units=Sum("reserved_units"))["units"] or 0
         left.update(claim="", reserved_units=0)
@@ -175,6 +210,20 @@ def give_back(judge_id: int, token: str) -> None:
     Judge.objects.filter(pk=judge_id, lease_token=token).update(lease_token="", lease_until=None)
 
 
+@contextmanager
+def turn_of(judge: Judge) -> Iterator[str | None]:
+    """The lease of a judge for a block; None where another worker has it. Models of ours, asked by runs, need none."""
+    if judge.kind in Judge.BY_RUNS:
+        yield ""
+        return
+    token = take_lease(judge.pk)
+    try:
+        yield token
+    finally:
+        if token is not None:
+            give_back(judge.pk, token)
+
+
 def book(judge_id: int, *, spent: int = 0, reserved: int = 0, unknown: int = 0, **values: Any) -> None:
     """Add to a judge's money, and set what else goes with it, in one update."""
     Judge.objects.filter(pk=judge_id).update(
@@ -185,18 +234,13 @@ def book(judge_id: int, *, spent: int = 0, reserved: int = 0, unknown: int = 0, 
     )
 
 
+def book_elsewhere(judge_id: int, asked_id: int, units: int) -> None:
+    """Add what a panel or a cascade spends at a member to the member's share; nothing for a judge's own model."""
+    if judge_id != asked_id:
+        Judge.objects.filter(pk=asked_id).update(elsewhere_units=F("elsewhere_units") + units)
+
+
 # --- Claiming -------------------------------------------------------------------------------------------------
-def bound(judge: Judge, messages: Sequence[dict[str, str]]) -> int:
-    """The most that one request can cost, in units: no tokeniser makes more tokens of a text than it has bytes."""
-    tokens = TOKENS_A_PROMPT + sum(TOKENS_A_MESSAGE + len(message["content"].encode()) for message in messages)
-    return money.cost(
-        tokens_input=tokens,
-        tokens_output=judge.max_tokens,
-        price_input=judge.price_input,
-        price_output=judge.price_output,
-    )
-
-
 def may_ask(judge: Judge, now: datetime) -> bool:
     rested = judge.resume_at is None or judge.resume_at <= now
     return judge.enabled and judge.state != Judge.STOPPED and rested
@@ -207,9 +251,12 @@ def answers_of(item: Item) -> list[list[dict[str, Any]]]:
     return [response.messages for response in item.responses.all()]
 
 
-def cap_reached(judge: Judge, units: int) -> str:
+def cap_reached(judge: Judge, units: int, member_of: Judge | None = None) -> str:
+    """Why the next question is not asked; `judge` may be a member of the one that asks."""
+    whose = f" of its member {judge.name}" if member_of is not None and member_of.pk != judge.pk else ""
+    groups = f", up to {judge.elsewhere:.4f} more by panels and cascades" if judge.elsewhere_units else ""
     unknown = f", up to {judge.unknown:.4f} more for lost replies" if judge.unknown_units else ""
     return (
-        f"The spend cap of {judge.spend_cap} is reached: {judge.spent:.4f} is spent{unknown}, and the next question "
-        f"may cost up to {money.amount(units):.4f}. Raise the cap to go on."
+        f"The spend cap of {judge.spend_cap}{whose} is reached: {judge.spent:.4f} is spent{unknown}{groups}, and "
+        f"the next question may cost up to {money.amount(units):.4f}. Raise the cap to go on."
     )

@@ -37,6 +37,8 @@ from pipeline.runs import storable
 
 NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.UnsupportedProtocol, httpx2.PoolTimeout)
 MOST_SENTENCE = 300  # characters kept of a complaint
+BYTES_A_REPLY, BYTES_A_TOKEN = 1 << 20, 4096  # the longest reply taken: a token with its candidates takes about 1,000
+MOST_BYTES = 1 << 25
 T = TypeVar("T")
 
 
@@ -67,14 +69,19 @@ class Endpoint:
     def client(self, address: Address) -> httpx2.AsyncClient:
         """The client for an address, made when it is first needed.
 
-        Reading the certificates takes longer than a request, so one that speaks no TLS does without; it follows no
-        redirect, since that might lead to where they are needed.
+        Reading the certificates takes longer than a request, so one that speaks no TLS does without. No redirect is
+        followed: an item's text goes nowhere but to the address that a person has entered. Replies are asked for as
+        they are, since a small one that is compressed can hide an enormous one.
         """
         secure = address.base_url.startswith("https:")
         if secure not in self.clients:
             unlimited = httpx2.Limits(max_connections=None, max_keepalive_connections=256)
             self.clients[secure] = httpx2.AsyncClient(
-                limits=unlimited, timeout=None, follow_redirects=secure, verify=secure
+                limits=unlimited,
+                timeout=None,
+                follow_redirects=False,
+                verify=secure,
+                headers={"accept-encoding": "identity"},
             )
         return self.clients[secure]
 
@@ -103,16 +110,29 @@ class Endpoint:
         """One exchange. Raises Trouble."""
         begin = time.monotonic()
         keys = {"authorization": f"Bearer {address.key}"} if address.key else {}
+        most = min(BYTES_A_REPLY + BYTES_A_TOKEN * address.max_tokens, MOST_BYTES)
         try:
             async with asyncio.timeout(address.timeout):
                 url = f"{address.base_url}/chat/completions"
-                response = await self.client(address).post(url, json=body, headers=keys)
+                async with self.client(address).stream("POST", url, json=body, headers=keys) as response:
+                    whole = await body_of(response, most)
         except (TimeoutError, httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise unanswered(error, address) from None
-        text = without_key(response.text, address.key)
+        text = without_key(whole.decode("utf-8", "replace"), address.key)
         if not response.is_success:
             raise trouble_of(response.status_code, text, response.headers, body)
         return read_reply(text, time.monotonic() - begin)
+
+
+async def body_of(response: httpx2.Response, most: int) -> bytes:
+    """The bytes of a reply. Raises Trouble where there are more than `most`."""
+    found = bytearray()
+    async for part in response.aiter_bytes():
+        found += part
+        if len(found) > most:
+            sentence = f"The answer is longer than {most >> 20} MB, and no reply of this length was asked for."
+            raise Trouble(DOWN, sentence, maybe_charged=True)
+    return bytes(found)
 
 
 def unanswered(error: Exception, address: Address) -> Trouble:
@@ -121,12 +141,16 @@ def unanswered(error: Exception, address: Address) -> Trouble:
         return Trouble(DOWN, f"Nobody answers at {address.base_url} ({error}).")
     if isinstance(error, TimeoutError):
         return Trouble(DOWN, f"No answer within {address.timeout:g} s.", maybe_charged=True)
-    return Trouble(DOWN, f"The answer broke off ({error}).", maybe_charged=True)
+    return Trouble(DOWN, f"The answer broke off ({error or type(error).__name__}).", maybe_charged=True)
 
 
 def without_key(text: str, key: str) -> str:
     """Some endpoints repeat the key in what they say: it must not get into the database or onto a page."""
     return text.replace(key, "•••") if key else text
+
+
+# What stands before a model says these when the model's reply got lost behind it: it may have been paid.
+GATEWAYS = (502, 504, *range(520, 528))
 
 
 def trouble_of(status: int, text: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> Trouble:
@@ -138,7 +162,13 @@ def trouble_of(status: int, text: str, headers: Mapping[str, str], body: Mapping
     if status == 429 or (status == 503 and wait is not None):
         return Trouble(BUSY, sentence, retry_after=wait, body=whole)
     if status >= 500 or status in (408, 409, 425):
-        return Trouble(DOWN, sentence, retry_after=wait, maybe_charged=status == 504, body=whole)
+        return Trouble(DOWN, sentence, retry_after=wait, maybe_charged=status in GATEWAYS, body=whole)
+    if status == 402:
+        return Trouble(REFUSED, f"{sentence} Fill up the account, then go on.", body=whole)
+    if status < 400 and headers.get("location"):
+        where = storable(headers["location"])[:MOST_SENTENCE]
+        sentence = f"The endpoint sends us on to {where}. If you trust that address, enter it in the judge's settings."
+        return Trouble(REFUSED, sentence, body=whole)
     if status < 400 or status in (401, 403, 404, 405):
         return Trouble(REFUSED, f"{sentence} Check URL, key and model in the judge's settings.", body=whole)
     change = other_dialect(said, complaint(said, text), body)

@@ -8,12 +8,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, NamedTuple, TypeGuard
 
 from pipeline.runs import storable
 
 TOP_LOGPROBS = 5  # the most that every server with log-probabilities gives
 LONGEST_WAIT = 3600.0  # seconds; an endpoint that asks for more is asked again after an hour
+# Ways to end in which a reply is no answer, whatever stands in it.
+UNSAID = {
+    "content_filter": "The endpoint's filter cut the reply.",
+    "refusal": "The model refused to judge.",
+    "tool_calls": "The model called a tool that nobody had offered.",
+    "function_call": "The model called a function that nobody had offered.",
+}
 MOST_BODY = 100_000  # characters kept of what an endpoint says
 
 # What became of a request that got no usable reply.
@@ -27,15 +34,22 @@ DIALECT = "dialect"  # a parameter of ours is not taken here: ask again without 
 DIALECTS = {"logprobs": None, "temperature": None, "max_tokens": "max_completion_tokens"}
 
 
+class Tokens(NamedTuple):
+    """What a request used, as the endpoint counts it. `cached` are those of `read` that it had read before."""
+
+    read: int
+    written: int
+    cached: int = 0
+
+
 @dataclass(frozen=True)
 class Reply:
-    """What the endpoint answered. Token counts are the endpoint's own; None where it does not count."""
+    """What the endpoint answered. `tokens` are None where it does not count, or counts what cannot be."""
 
     text: str
     finish_reason: str
     logprobs: Sequence[Any]
-    tokens_input: int | None
-    tokens_output: int | None
+    tokens: Tokens | None
     seconds: float
     body: str
 
@@ -54,7 +68,7 @@ class Trouble(Exception):
         *,
         retry_after: float | None = None,
         maybe_charged: bool = False,
-        tokens: tuple[int, int] | None = None,
+        tokens: Tokens | None = None,
         dialect: Mapping[str, str | None] | None = None,
         body: str = "",
     ) -> None:
@@ -106,39 +120,68 @@ def read_reply(body: str, seconds: float) -> Reply:
         raise broken("its reply is not JSON", body) from None
     tokens = used(data)
     try:
-        choice = data["choices"][0]
-        text = choice["message"].get("content")
-    except (TypeError, KeyError, IndexError, AttributeError):
-        raise broken("its reply holds no choices[0].message", body, tokens) from None
-    if text is not None and not isinstance(text, str):
+        choice, *others = data["choices"]
+        message = choice["message"]
+        text, refusal = text_of(message.get("content")), message.get("refusal")
+    except (TypeError, KeyError, ValueError, AttributeError):
+        raise without_choices(data, body, tokens) from None
+    if others:
+        raise broken("it gives several answers to one question", body, tokens)
+    if text is None:
         raise broken("the content of its reply is not text", body, tokens)
     told = choice.get("logprobs")
     content = told.get("content") if isinstance(told, dict) else None
+    finish = "refusal" if refusal else "tool_calls" if message.get("tool_calls") else choice.get("finish_reason")
     return Reply(
-        text=storable(text or ""),
-        finish_reason=str(choice.get("finish_reason") or ""),
+        text=storable(text or (refusal if isinstance(refusal, str) else "")),
+        finish_reason=str(finish or ""),
         logprobs=content if isinstance(content, list) else [],
-        tokens_input=tokens[0] if tokens else None,
-        tokens_output=tokens[1] if tokens else None,
+        tokens=tokens,
         seconds=seconds,
         body=kept(body),
     )
 
 
-def broken(how: str, body: str, tokens: tuple[int, int] | None = None) -> Trouble:
+def text_of(content: Any) -> str | None:
+    """A message's content as text: a text, nothing, or a list of parts that are all text. None for anything else."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    parts = content if isinstance(content, list) else [content]
+    texts = [part.get("text") for part in parts if isinstance(part, dict) and part.get("type") == "text"]
+    said = [text for text in texts if isinstance(text, str)]
+    return "".join(said) if len(said) == len(parts) else None
+
+
+def without_choices(data: Any, body: str, tokens: Tokens | None) -> Trouble:
+    """A reply without an answer: some endpoints say with it that all is well, and tell an error."""
+    said = data.get("error") if isinstance(data, dict) else None
+    if not said:
+        return broken("its reply holds no choices[0].message", body, tokens)
+    words = str(said.get("message") or said) if isinstance(said, dict) else str(said)
+    sentence = f"The endpoint says: {storable(words)[:300]}"
+    return Trouble(DOWN, sentence, maybe_charged=tokens is None, tokens=tokens, body=kept(body))
+
+
+def broken(how: str, body: str, tokens: Tokens | None = None) -> Trouble:
     sentence = f"The endpoint does not keep to the protocol: {how}. Does the URL end in /v1?"
     return Trouble(DOWN, sentence, maybe_charged=tokens is None, tokens=tokens, body=kept(body))
 
 
-def used(data: Any) -> tuple[int, int] | None:
-    """(input, output) tokens as a reply counts them; None where it does not."""
+def used(data: Any) -> Tokens | None:
+    """Tokens as a reply counts them; None where it does not."""
     usage = data.get("usage") if isinstance(data, dict) else None
     if not isinstance(usage, dict):
         return None
-    counts = usage.get("prompt_tokens"), usage.get("completion_tokens", 0)
-    if all(isinstance(count, int) and not isinstance(count, bool) and 0 <= count < 2**31 for count in counts):
-        return counts[0], counts[1]  # type: ignore[return-value]
-    return None
+    read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if not is_count(read) or not is_count(written):
+        return None
+    told = usage.get("prompt_tokens_details")
+    cached = told.get("cached_tokens", 0) if isinstance(told, dict) else 0
+    return Tokens(read, written, cached if is_count(cached) and cached <= read else 0)
+
+
+def is_count(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

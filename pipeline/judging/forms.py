@@ -79,6 +79,7 @@ class EndpointForm(forms.ModelForm):
             "forget_key",
             "price_input",
             "price_output",
+            "price_cached",
             "spend_cap",
             "max_tokens",
             "concurrency",

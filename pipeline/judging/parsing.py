@@ -14,6 +14,7 @@ from typing import Any
 THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 FENCED = re.compile(r"\A```(?:json)?\s*\n(.*)\n\s*```\Z", re.DOTALL)
 VERDICT_STARTS = re.compile(r'"verdict"\s*:\s*"')
+ROUNDING = 0.01
 MOST_REASON = 2000  # characters kept
 
 
@@ -77,22 +78,24 @@ def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-def verdict_logprobs(tokens: Sequence[Any], allowed: Sequence[str]) -> dict[str, float]:
+def verdict_logprobs(tokens: Sequence[Any], allowed: Sequence[str], reply: str) -> dict[str, float]:
     """Log-probability (nats) of each verdict at the place where the reply gives it, as far as the endpoint tells.
 
     `tokens` is `choices[0].logprobs.content` of the protocol: {"token", "logprob", "top_logprobs": […]} each. Empty
-    where they are not told or do not have this form.
+    where they are not told, do not have this form, are no probabilities, or are of another verdict than the `reply`'s.
     """
     readable = [token for token in tokens if is_candidate(token)]
     text = "".join(token["token"] for token in readable)
     starts = [found.end() for found in VERDICT_STARTS.finditer(text)]
-    if len(readable) < len(tokens) or not starts:
+    said = [reply[found.end() :].partition('"')[0] for found in VERDICT_STARTS.finditer(reply)]
+    if len(readable) < len(tokens) or not starts or not said:
         return {}
     begin = 0
     for token in readable:
         end = begin + len(token["token"])
         if end > starts[-1]:
-            return collected(token, token["token"][: starts[-1] - begin], allowed)
+            lead = token["token"][: starts[-1] - begin]
+            return collected(token, lead, allowed) if named(token["token"], lead, allowed) == said[-1] else {}
         begin = end
     return {}
 
@@ -100,12 +103,16 @@ def verdict_logprobs(tokens: Sequence[Any], allowed: Sequence[str]) -> dict[str,
 def collected(token: Mapping[str, Any], lead: str, allowed: Sequence[str]) -> dict[str, float]:
     """The candidates at one place by verdict; `lead` is what the token holds before the verdict begins (` "`)."""
     others = token.get("top_logprobs")
-    candidates = [other for other in others if is_candidate(other)] if isinstance(others, list) else []
+    candidates = others if isinstance(others, list) and others else [token]
+    if not all(is_candidate(candidate) for candidate in candidates):
+        return {}
     found: dict[str, float] = {}
-    for candidate in candidates or [token]:
+    for candidate in candidates:
         verdict = named(candidate["token"], lead, allowed)
         if verdict:
-            found[verdict] = found.get(verdict, 0.0) + math.exp(min(0.0, candidate["logprob"]))
+            found[verdict] = found.get(verdict, 0.0) + math.exp(candidate["logprob"])
+    if sum(found.values()) > 1 + ROUNDING:
+        return {}
     return {verdict: math.log(share) for verdict, share in found.items() if share > 0}
 
 
@@ -119,11 +126,12 @@ def named(token: str, lead: str, allowed: Sequence[str]) -> str | None:
 
 
 def is_candidate(value: Any) -> bool:
+    """A token with a log-probability: a number of at most 0, as far as rounding goes."""
     return (
         isinstance(value, Mapping)
         and isinstance(value.get("token"), str)
         and isinstance(value.get("logprob"), int | float)
-        and not math.isnan(value["logprob"])
+        and value["logprob"] <= ROUNDING
     )
 
 

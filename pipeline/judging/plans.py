@@ -15,6 +15,7 @@ from annotate.questions import SPAN, steps, text_of
 from annotate.questions.step import steps_of
 from pipeline.judging import kinds, parsing, protocol
 from pipeline.judging.config import BOTH, CRITERIA, RATINGS, VERDICT, Protocol
+from pipeline.judging.exchange import UNSAID
 from pipeline.judging.kinds import Form
 from pipeline.judging.parsing import Unparsable
 from pipeline.judging.protocol import AskedQuestion, Brief, Message, Shown
@@ -136,6 +137,8 @@ def read(ask: Ask) -> Plan[tuple[Any, Told] | Unparsable]:
     for each in (ask, replace(ask, sample=ask.sample + RETRY)):
         (told,) = yield [each]
         try:
+            if told.finish_reason in UNSAID:
+                raise Unparsable(UNSAID[told.finish_reason])
             if ask.form.is_free and told.finish_reason == "length":
                 raise Unparsable("It may lack its end.")
             return ask.form.read(told.text), told
@@ -395,13 +398,15 @@ def outcome_of(vote: Vote, asked: AskedQuestion, order: Sequence[int]) -> Outcom
 def preference_answer(vote: Vote, asked: AskedQuestion, order: Sequence[int]) -> dict[str, Any]:
     """The vote as an answer in stored order, with the strength of its margin where that is known.
 
-    The scale's steps are equal parts of |margin|: with three steps, .2 is slightly, .5 clearly, .9 much better.
+    The scale's steps are equal parts of the margin: with three steps, .2 is slightly, .5 clearly, .9 much better.
+    Where the probabilities speak for the other answer than the one it named, it is the least strength.
     """
     choice = protocol.choice_of(vote.choice, order)
     if choice not in ("a", "b") or (vote.shares is None and vote.margin is None):
         return {"choice": choice}
     most = steps(asked.config.get("points", 7))
-    return {"choice": choice, "strength": min(most, max(1, ceil(abs(vote.lean) * most)))}
+    lean = vote.lean if vote.choice == "A" else -vote.lean
+    return {"choice": choice, "strength": min(most, max(1, ceil(lean * most)))}
 
 
 def confidence_of(vote: Vote) -> float | None:

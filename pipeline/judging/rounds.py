@@ -7,17 +7,17 @@ so that asking does not wait for the database.
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 from django.utils import timezone
 
-from pipeline.judging import calls, evidence
+from pipeline.judging import calls, evidence, voices
 from pipeline.judging.books import Books, Result
 from pipeline.judging.config import protocol_of
 from pipeline.judging.exchange import Reply, Trouble
-from pipeline.judging.outbox import MINUTE, Outbox
+from pipeline.judging.outbox import MINUTE, Limit, Outbox
 from pipeline.models import Judge, JudgeCall, JudgeReply
 
 RENEW = 5.0  # seconds between signs of life, and the longest look away from `stop`
@@ -169,19 +169,27 @@ def usable(result: tuple[Any, Any]) -> Result:
 
 
 def outbox_of(judge: Judge) -> Outbox:
-    """The outbox for a judge, which counts what was asked for it a moment ago. Raises EvidenceError."""
-    how = protocol_of(judge.protocol)
-    seats = judge.seats.select_related("member")
-    tools = [evidence.tools_of(each) for each in (how, *(protocol_of(seat.member.protocol) for seat in seats))]
-    recent: tuple[float, ...] = ()
-    if judge.per_minute is not None:
-        now = timezone.now()
-        since = JudgeReply.objects.filter(judge=judge, created_at__gt=now - timedelta(seconds=MINUTE))
-        times = since.exclude(step__startswith="tool ").values_list("created_at", flat=True)
-        recent = tuple((now - at).total_seconds() for at in times)
+    """The outbox for a judge, which counts what it and its members were asked a moment ago. Raises EvidenceError."""
+    members = voices.members_of(judge)
+    tools = [evidence.tools_of(protocol_of(each.protocol)) for each in (judge, *members)]
+    kin = calls.kin(judge)
+    limits = [limit_of(judge, 0, kin), *(limit_of(member, member.pk, kin) for member in members)]
     return Outbox(
         concurrency=judge.concurrency,
-        per_minute=judge.per_minute,
-        recent=recent,
+        limits=limits,
         tools={name: tool for each in tools for name, tool in each.items()},
     )
+
+
+def limit_of(asked: Judge, holds_for: int, kin: Sequence[int]) -> Limit:
+    """The limits of the judge whose model is asked, which any of its kin may have asked a moment ago."""
+    recent: tuple[float, ...] = ()
+    if asked.per_minute is not None:
+        now = timezone.now()
+        replies = JudgeReply.objects.filter(created_at__gt=now - timedelta(seconds=MINUTE), judge__in=kin)
+        if asked.kind in Judge.OF_MEMBERS:
+            replies = replies.filter(judge=asked).exclude(step__startswith="tool ")
+        else:
+            replies = replies.filter(model=asked.model)
+        recent = tuple((now - at).total_seconds() for at in replies.values_list("created_at", flat=True))
+    return Limit(holds_for, concurrency=asked.concurrency, per_minute=asked.per_minute, recent=recent)

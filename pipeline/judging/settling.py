@@ -4,7 +4,7 @@ Money is booked whatever happens: what a reply says it used is spent; where a re
 most that it can have cost stays booked as unknown and counts against the cap. `books.py` does the booking.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -16,7 +16,8 @@ from pipeline.models import Judge, JudgeCall
 
 MOST_STRIKES = 8  # failures of one call while the endpoint answered others; then the call is given up
 BACKOFF, MOST_BACKOFF = 1.0, 60.0  # seconds before a call is asked again: 1, 2, 4 …
-REST, MOST_REST = 15.0, 900.0  # seconds that a judge waits whose endpoint is down: 15, 30, 60 …
+REST, MOST_REST = 5.0, 300.0  # seconds that a judge waits whose endpoint is down: 5, 10, 20 …
+TOKENS_A_MESSAGE, TOKENS_A_PROMPT = 16, 64  # what a chat template adds, at most
 MOST_ERROR = 500  # characters, as the tables have them
 
 
@@ -25,22 +26,40 @@ class CapReached(Exception):
 
 
 # --- Money ----------------------------------------------------------------------------------------------------
-def tokens_of(reply: exchange.Reply) -> tuple[int, int] | None:
-    """(input, output) tokens as the endpoint counts them; None where it does not."""
-    if reply.tokens_input is None or reply.tokens_output is None:
-        return None
-    return reply.tokens_input, reply.tokens_output
-
-
-def cost_of(judge: Judge, tokens: tuple[int, int] | None) -> int:
+def cost_of(judge: Judge, tokens: exchange.Tokens | None) -> int:
     """What so many tokens cost at this judge, in units."""
-    tokens_input, tokens_output = tokens or (0, 0)
+    tokens = tokens or exchange.Tokens(0, 0)
     return money.cost(
-        tokens_input=tokens_input,
-        tokens_output=tokens_output,
+        tokens_input=tokens.read,
+        tokens_output=tokens.written,
+        tokens_cached=tokens.cached,
         price_input=judge.price_input,
         price_output=judge.price_output,
+        price_cached=judge.price_cached,
     )
+
+
+def most_tokens(judge: Judge, messages: Sequence[Mapping[str, str]]) -> exchange.Tokens:
+    """The most that one request can read and write: no tokeniser makes more tokens of a text than it has bytes."""
+    said = sum(TOKENS_A_MESSAGE + len(message["content"].encode()) for message in messages)
+    return exchange.Tokens(TOKENS_A_PROMPT + said, judge.max_tokens)
+
+
+def most_units(judge: Judge, most: exchange.Tokens) -> int:
+    """The most that a request of at most so many tokens can cost, whatever of it was read before."""
+    return max(cost_of(judge, most), cost_of(judge, most._replace(cached=most.read)))
+
+
+def bound(judge: Judge, messages: Sequence[Mapping[str, str]]) -> int:
+    """The most that one request can cost, in units."""
+    return most_units(judge, most_tokens(judge, messages))
+
+
+def believed(tokens: exchange.Tokens | None, most: exchange.Tokens) -> exchange.Tokens | None:
+    """The endpoint's count; None where it is more than can be, and so is no count."""
+    if tokens is None or tokens.read > most.read or tokens.written > most.written:
+        return None
+    return tokens
 
 
 # --- No reply -------------------------------------------------------------------------------------------------
@@ -82,23 +101,29 @@ def stop(judge: Judge, message: str) -> None:
 
 
 def slow_down(judge: Judge, call: JudgeCall, trouble: exchange.Trouble, now: datetime) -> None:
-    """Asked to slow down: the whole judge waits as long as it is told to, or longer each time."""
-    asked = trouble.retry_after
-    wait_until(judge, now + (backoff(call) if asked is None else timedelta(seconds=asked)), trouble.sentence)
+    """Asked to slow down: the whole judge waits as long as it is told to, or longer each time.
+
+    Told to wait no time at all, it waits as if it had been told nothing: an endpoint that always says so would be
+    asked without end.
+    """
+    asked = timedelta(seconds=trouble.retry_after or 0)
+    wait_until(judge, now + (asked or backoff(call)), trouble.sentence)
 
 
 def try_later(judge: Judge, call: JudgeCall, trouble: exchange.Trouble, now: datetime) -> None:
     """No usable answer. Is it this question, or the endpoint?
 
     A failure right after the endpoint answered another question is a strike against this one, and enough strikes end
-    it. Failures in a row are the endpoint's: nothing is given up, and the judge rests, longer each time.
+    it. Failures in a row are the endpoint's: nothing is given up, and the judge rests, longer each time. What was
+    under way when it began to rest says nothing new, and makes no rest longer.
     """
     call.strikes += int(judge.failures == 0 and judge.answered_at is not None)
-    judge.failures += 1
+    rests = judge.failures >= BREAKER and judge.resume_at is not None and judge.resume_at > now
+    judge.failures += int(not rests)
     if call.strikes >= MOST_STRIKES:
         call.state = JudgeCall.FAILED
         return
-    if judge.failures >= BREAKER:
+    if judge.failures >= BREAKER and not rests:
         rest = doubling(REST, judge.failures - BREAKER, MOST_REST)
         wait_until(judge, now + rest, f"The endpoint does not work. {trouble.sentence}")
     call.due_at = now + max(backoff(call), timedelta(seconds=trouble.retry_after or 0))

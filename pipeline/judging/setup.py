@@ -20,7 +20,7 @@ from pipeline.models import Judge, JudgeCall, JudgeMember, JudgePrompt, ModelVer
 
 CHANGEABLE = {
     "base_url", "model", "enabled", "concurrency", "timeout_seconds", "max_tokens", "price_input", "price_output",
-    "spend_cap", "per_minute", "prompt", "protocol",
+    "price_cached", "spend_cap", "per_minute", "prompt", "protocol",
 }  # fmt: skip
 
 MOST_MODELS = 8  # of an ensemble

@@ -1,6 +1,7 @@
 """Try a judge on one item, in every order and through its whole protocol: nothing is kept but what it cost."""
 
 import json
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -149,7 +150,7 @@ class Trying:
                     self.told[self.key(request)] = ""
                     asked.append((place, request))
         units = [self.units(request) for _, request in asked]
-        reserve(self.judge, sum(units))
+        reserve(self.judge, [(self.payer(request), most) for (_, request), most in zip(asked, units, strict=True)])
         under_way = [self.start(endpoint, request) for _, request in asked]
         for (place, request), most, future in zip(asked, units, under_way, strict=True):
             made, told = self.settled(endpoint, request, most, future)
@@ -159,7 +160,11 @@ class Trying:
     def units(self, request: Request) -> int:
         if isinstance(request, Use):
             return 0
-        return calls.bound(self.voice(request).judge, request.form.messages)
+        return settling.bound(self.voice(request).judge, request.form.messages)
+
+    def payer(self, request: Request) -> Judge:
+        """Whose model is asked."""
+        return self.voice(request).judge if isinstance(request, Ask) else self.judge
 
     def voice(self, request: Ask) -> Voice:
         return self.voices.by_id[request.member]
@@ -186,13 +191,14 @@ class Trying:
             outcome = outcome_of(future)
             made = booked(self.judge, voice, request, most, outcome)
             if isinstance(outcome, exchange.Reply):
-                logprobs = verdict_logprobs(outcome.logprobs, request.form.allowed) if request.form.allowed else {}
+                allowed = request.form.allowed
+                logprobs = verdict_logprobs(outcome.logprobs, allowed, outcome.text) if allowed else {}
                 return made, Told(outcome.text, outcome.finish_reason, logprobs)
             if not outcome.dialect:
                 break
             voice.judge.dialect = {**voice.judge.dialect, **outcome.dialect}
             Judge.objects.filter(pk=voice.judge.pk).update(dialect=voice.judge.dialect)
-            reserve(self.judge, most)
+            reserve(self.judge, [(voice.judge, most)])
             again = self.start(endpoint, request)
             assert again is not None
             future = again
@@ -210,25 +216,29 @@ def outcome_of(future: "Future[exchange.Reply]") -> Result:
 
 
 @transaction.atomic
-def reserve(judge: Judge, units: int) -> None:
-    """Set aside what may be spent. Raises CapReached.
+def reserve(judge: Judge, wanted: Sequence[tuple[Judge, int]]) -> None:
+    """Set aside what `judge` may spend: units at its own model or at a member's. Raises CapReached.
 
     It is booked as unknown until the replies are there, so it stays right if this process does not live to see them.
     """
-    locked = Judge.objects.select_for_update().get(pk=judge.pk)
-    left = locked.units_left()
-    if left is not None and units > left:
-        raise settling.CapReached(calls.cap_reached(locked, units))
-    calls.book(judge.pk, unknown=units)
+    for asked, units in wanted:
+        for payer in dict.fromkeys((judge.pk, asked.pk)):
+            locked = Judge.objects.select_for_update().get(pk=payer)
+            left = locked.units_left()
+            if left is not None and units > left:
+                raise settling.CapReached(calls.cap_reached(locked, units, member_of=judge))
+        calls.book(judge.pk, unknown=units)
+        calls.book_elsewhere(judge.pk, asked.pk, units)
 
 
 def booked(judge: Judge, voice: Voice, request: Ask, units: int, result: Result) -> Exchange:
     """Book what one question cost."""
     trouble = result if isinstance(result, exchange.Trouble) else None
-    tokens = trouble.tokens if trouble else settling.tokens_of(result)  # type: ignore[arg-type]
+    tokens = settling.believed(result.tokens, settling.most_tokens(voice.judge, request.form.messages))
     cost = settling.cost_of(voice.judge, tokens)
-    lost = tokens is None and (trouble is None or trouble.maybe_charged)
+    lost = tokens is None and (trouble is None or trouble.maybe_charged or trouble.tokens is not None)
     calls.book(judge.pk, spent=cost, unknown=0 if lost else -units)
+    calls.book_elsewhere(judge.pk, voice.judge.pk, 0 if lost else cost - units)
     sampling = {"heat": request.heat, "logprobs": request.logprobs}
     sent = exchange.request(voice.address, request.form.messages, voice.judge.dialect, **sampling)  # type: ignore[arg-type]
     return Exchange(
@@ -237,7 +247,7 @@ def booked(judge: Judge, voice: Voice, request: Ask, units: int, result: Result)
         sent=pretty(sent),
         received=pretty_text(result.body),
         error=trouble.sentence if trouble else "",
-        tokens=tokens,
+        tokens=(tokens.read, tokens.written) if tokens else None,
         cost=money.amount(cost),
         seconds=None if trouble else result.seconds,  # type: ignore[union-attr]
     )

@@ -1,8 +1,9 @@
 """Who speaks for a judge: its own model or its members', each with address, key, prompt and protocol."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from pipeline.judging import calls, composites, evidence, plans
+from pipeline.judging import composites, evidence, plans, settling
 from pipeline.judging.config import Protocol, protocol_of
 from pipeline.judging.exchange import Address
 from pipeline.judging.plans import Ask, Outcome, Plan, Request, Subject
@@ -38,29 +39,29 @@ class Voices:
     Raises SecretError or ProtocolError where one of them cannot be asked.
     """
 
-    def __init__(self, judge: Judge) -> None:
+    def __init__(self, judge: Judge, members: Sequence[Judge] | None = None) -> None:
         self.judge = judge
-        self.made_of = setup_of(judge)
+        asked = members_of(judge) if members is None else members
+        self.made_of = [setup_of(each) for each in (judge, *asked)]
         self.how = protocol_of(judge.protocol)
         self.prompts: dict[str, JudgePrompt | None] = {judge.prompt_version: judge.prompt}
         self.briefs: dict[tuple[object, ...], Brief] = {}
         self.by_id: dict[int, Voice] = {}
         if judge.kind in Judge.OF_MEMBERS:
-            seats = judge.seats.select_related("member__prompt").order_by("position")
-            for seat in seats:
-                self.by_id[seat.member_id] = voice_of(seat.member)
+            self.by_id = {member.pk: voice_of(member) for member in asked}
         else:
             self.by_id[0] = voice_of(judge)
         if not self.by_id:
             raise ProtocolError("It has no members: choose the judges that it asks.")
 
-    def renewed(self, judge: Judge) -> "Voices":
-        """These voices for the judge as it stands now; other ones where its setting up has changed."""
-        if setup_of(judge) != self.made_of:
-            return Voices(judge)
+    def renewed(self, judge: Judge, members: Sequence[Judge]) -> "Voices":
+        """These voices for the judges as they stand now; other ones where their setting up has changed."""
+        if [setup_of(each) for each in (judge, *members)] != self.made_of:
+            return Voices(judge, members)
         self.judge = judge
-        if 0 in self.by_id:
-            self.by_id[0] = Voice(judge, self.by_id[0].address, self.how)
+        for place, each in ((0, judge), *((member.pk, member) for member in members)):
+            if place in self.by_id:
+                self.by_id[place] = replace(self.by_id[place], judge=each)
         return self
 
     def brief(self, prompt_version: str) -> Brief:
@@ -105,8 +106,14 @@ class Voices:
         if not isinstance(request, Ask):
             return Letter(work, place, request, key, self.judge, None, 0)
         voice = self.by_id[request.member]
-        units = calls.bound(voice.judge, request.form.messages)
-        return Letter(work, place, request, key, voice.judge, voice.address, units)
+        most = settling.most_tokens(voice.judge, request.form.messages)
+        units = settling.most_units(voice.judge, most)
+        return Letter(work, place, request, key, voice.judge, voice.address, units, most=most)
+
+
+def members_of(judge: Judge) -> list[Judge]:
+    """The judges whose models a panel or a cascade asks, in its order."""
+    return [seat.member for seat in judge.seats.select_related("member__prompt").order_by("position")]
 
 
 def voice_of(judge: Judge) -> Voice:
@@ -116,6 +123,7 @@ def voice_of(judge: Judge) -> Voice:
 def setup_of(judge: Judge) -> tuple[object, ...]:
     """What voices are made of: where it is the same, they can be used again."""
     return (
+        judge.pk,
         judge.base_url,
         judge.encrypted_key,
         judge.model,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.judging.exchange import Address, Trouble
+from pipeline.judging.exchange import Address, Tokens, Trouble
 from pipeline.judging.plans import Ask, Plan, Request, Told
 from pipeline.judging.protocol import Brief, ProtocolError
 from pipeline.models import Judge
@@ -69,6 +69,7 @@ class Letter:
     address: Address | None  # None for a tool
     units: int
     waiting: list[tuple[Work, int]] = field(default_factory=list)
+    most: Tokens = Tokens(0, 0)  # that it can read and write
 
 
 def key_of(request: Request, address: Address | None) -> str:

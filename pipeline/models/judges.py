@@ -19,8 +19,8 @@ class Judge(models.Model):
     """A language model set up to rate: endpoint, model, prompt version, protocol, price, spend cap.
 
     Its protocol (`pipeline.judging.config`) says how it is asked. A panel or a cascade asks the models of other
-    judges, its members, and pays for them itself. A reward judge is one reward model of ours, or several as an
-    ensemble.
+    judges, its members, and pays for them itself, within its own cap and within each member's. A reward judge is one
+    reward model of ours, or several as an ensemble.
 
     The key of an endpoint is kept encrypted and is never shown again (`pipeline.judging.secrets`).
 
@@ -99,6 +99,15 @@ class Judge(models.Model):
         validators=[MinValueValidator(0)],
         help_text="per million tokens",
     )
+    price_cached = models.DecimalField(
+        "price of what it had read before",
+        max_digits=12,
+        decimal_places=6,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0)],
+        help_text="per million tokens that the endpoint counts as cached; empty for the price of what it reads",
+    )
     spend_cap = models.DecimalField(
         max_digits=12,
         decimal_places=4,
@@ -111,6 +120,9 @@ class Judge(models.Model):
     reserved_units = models.BigIntegerField(default=0, help_text="the most that questions under way may cost")
     unknown_units = models.BigIntegerField(
         default=0, help_text="the most that questions may have cost whose replies were lost; counts against the cap"
+    )
+    elsewhere_units = models.BigIntegerField(
+        default=0, help_text="the most that panels and cascades have spent at it; counts against its cap, not theirs"
     )
     state = models.CharField(max_length=8, choices=STATES, default=READY)
     message = models.CharField(max_length=500, blank=True, help_text="why it waits or stopped, and what to do")
@@ -146,11 +158,17 @@ class Judge(models.Model):
         """The most that questions may have cost whose replies were lost."""
         return money.amount(self.unknown_units)
 
+    @property
+    def elsewhere(self) -> Decimal:
+        """The most that panels and cascades have spent at it."""
+        return money.amount(self.elsewhere_units)
+
     def units_left(self) -> int | None:
         """What may still be reserved under the cap; None without a cap."""
         if self.spend_cap is None:
             return None
-        return money.units(self.spend_cap) - self.spent_units - self.reserved_units - self.unknown_units
+        booked = self.spent_units + self.reserved_units + self.unknown_units + self.elsewhere_units
+        return money.units(self.spend_cap) - booked
 
 
 class JudgeMember(models.Model):

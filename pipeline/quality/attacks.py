@@ -188,7 +188,7 @@ def most_units(judge: Judge) -> int:
     asked = [request for request in next(plan) if isinstance(request, plans.Ask)]
     payers = list(voices.by_id.values()) if judge.kind == Judge.CASCADE else []
     units = sum(
-        calls.bound(voice.judge, request.form.messages)
+        settling.bound(voice.judge, request.form.messages)
         for request in asked
         for voice in (payers or [voices.by_id[request.member]])
     )

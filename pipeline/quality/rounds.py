@@ -44,25 +44,29 @@ def run_study(
 ) -> Mapping[str, int]:
     """Ask what is pending until it is done, has to wait, or `seconds` are over; returns calls by state.
 
-    Returns at once while another worker has the study. A study of a model of ours waits for its run.
+    Returns at once while another worker has the study, or asks the same model, whose questions it might pay for a
+    second time. A study of a model of ours waits for its run.
     """
-    token = studies.take_lease(study.pk)
-    if token is not None:
-        try:
-            deadline = None if seconds is None else time.monotonic() + seconds
-            ask_all(study.pk, token, kind, deadline, stop)
-        finally:
-            studies.give_back(study.pk, token)
+    with calls.turn_of(study.judge) as judge_token:
+        token = studies.take_lease(study.pk) if judge_token is not None else None
+        if token is not None and judge_token is not None:
+            try:
+                deadline = None if seconds is None else time.monotonic() + seconds
+                ask_all(study.pk, token, judge_token, kind, deadline, stop)
+            finally:
+                studies.give_back(study.pk, token)
     return studies.counts(study)
 
 
-def ask_all(study_id: int, token: str, kind: Kind, deadline: float | None, stop: Callable[[], bool]) -> None:
+def ask_all(
+    study_id: int, token: str, judge_token: str, kind: Kind, deadline: float | None, stop: Callable[[], bool]
+) -> None:
     study = Study.objects.select_related(*WHOLE).get(pk=study_id)
     try:
         if study.judge.kind in Judge.BY_RUNS:
             by_runs.ask(study, kind)
         else:
-            StudyRound(study, token, kind, deadline, stop).run()
+            StudyRound(study, token, judge_token, kind, deadline, stop).run()
     except (SecretError, ProtocolError, ConfigError, EvidenceError, StudyError) as error:
         studies.halt(study, str(error))
         return
@@ -76,16 +80,25 @@ def ask_all(study_id: int, token: str, kind: Kind, deadline: float | None, stop:
 class StudyRound(Round):
     """A round over a study's calls."""
 
-    def __init__(self, study: Study, token: str, kind: Kind, deadline: float | None, stop: Callable[[], bool]) -> None:
-        super().__init__(study.judge, token, 0, deadline, stop, None, Counter())  # there are no further calls to make
-        self.study = study
+    def __init__(
+        self,
+        study: Study,
+        token: str,
+        judge_token: str,
+        kind: Kind,
+        deadline: float | None,
+        stop: Callable[[], bool],
+    ) -> None:
+        # There are no further calls to make.
+        super().__init__(study.judge, judge_token, 0, deadline, stop, None, Counter())
+        self.study, self.study_token = study, token
         self.horizon = None
         self.books = StudyBooks(study, token, kind)
 
     def renew(self) -> None:
         if time.monotonic() - self.renewed > RENEW:
-            studies.renew_lease(self.study.pk, self.token)
-            self.renewed = time.monotonic()
+            studies.renew_lease(self.study.pk, self.study_token)
+        super().renew()
 
     def rest(self) -> bool:
         """Wait a moment if something is due soon; a longer rest is left to the next worker."""
@@ -161,6 +174,7 @@ class StudyBooks(Books):
 
     def keep(self, judge: Judge, rows: Iterable[Any]) -> None:
         judge.save(update_fields=MONEY)
+        self.keep_members()
         StudyCall.objects.bulk_update(list(rows), CALL_FIELDS, batch_size=50)
         if self.study.lease_token != self.token:
             return

@@ -8,6 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+# What the default answer costs at the prices of the judge that the tests share: 100 tokens at 1.5 and 10 at 6 per
+# million, 0.000210, in units.
+PRICE = 210_000_000
+
+
+def money(judge):
+    """A judge's money as it stands: what is spent, reserved and unknown, in units."""
+    judge.refresh_from_db()
+    return judge.spent_units, judge.reserved_units, judge.unknown_units
+
 
 @dataclass
 class Answer:

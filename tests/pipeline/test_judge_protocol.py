@@ -188,20 +188,43 @@ def tokens(*texts, top=None):
     ],
 )
 def test_log_probabilities_are_found_however_the_reply_is_cut_into_tokens(split, place, candidates):
-    found = parsing.verdict_logprobs(tokens(*split, top=(place, candidates)), ALLOWED)
+    found = parsing.verdict_logprobs(tokens(*split, top=(place, candidates)), ALLOWED, '{"verdict": "B"}')
     assert found == pytest.approx({"B": -0.1, "A": -2.4})
 
 
 def test_pieces_of_one_verdict_add_up():
     top = (1, [("t", math.log(0.3)), ("tie", math.log(0.2)), ("A", math.log(0.5))])
-    found = parsing.verdict_logprobs(tokens('{"verdict": "', "tie", '"}', top=top), ALLOWED)
+    found = parsing.verdict_logprobs(tokens('{"verdict": "', "tie", '"}', top=top), ALLOWED, '{"verdict": "tie"}')
     assert {name: math.exp(value) for name, value in found.items()} == pytest.approx({"tie": 0.5, "A": 0.5})
     assert parsing.confidence(found, "tie") == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("told", [[], ["x"], [{"token": 1, "logprob": 0}], [{"token": "A"}], tokens("A")])
 def test_log_probabilities_in_another_form_are_none(told):
-    assert parsing.verdict_logprobs(told, ALLOWED) == {}
+    assert parsing.verdict_logprobs(told, ALLOWED, '{"verdict": "A"}') == {}
+
+
+def told_of(verdict, *candidates):
+    """Log-probabilities of a reply with this verdict."""
+    return tokens('{"verdict": "', verdict, '"}', top=(1, candidates))
+
+
+@pytest.mark.parametrize(
+    "candidates",
+    [
+        [("A", 0.7), ("B", -1.0)],  # no logarithm of a probability
+        [("A", float("nan")), ("B", -1.0)],
+        [("A", -0.1), ("B", -0.1), ("tie", -0.1)],  # they add up to more than one
+    ],
+)
+def test_what_cannot_be_probabilities_are_none(candidates):
+    assert parsing.verdict_logprobs(told_of("A", *candidates), ALLOWED, '{"verdict": "A"}') == {}
+
+
+def test_probabilities_of_another_reply_say_nothing_of_this_one():
+    told = told_of("B", ("B", -0.01), ("A", -4.6))
+    assert parsing.verdict_logprobs(told, ALLOWED, '{"verdict": "B"}')
+    assert parsing.verdict_logprobs(told, ALLOWED, '{"verdict": "A"}') == {}
 
 
 def test_confidence_is_a_share_of_the_known_verdicts():

@@ -90,6 +90,9 @@ def judges_of(project: Project, name: str | None) -> list[Judge]:
 def words_of(row: dict[str, Any]) -> str:
     if row["run"] and not row["answered"]:
         return f"{row['judge']}: run {row['run']} is queued; {row['pending']:,} questions wait for it."
+    if row["busy"]:
+        other = "" if row["busy"] == row["judge"] else f" for {row['busy']}, which asks the same model"
+        return f"{row['judge']}: another worker asks{other} now; {row['pending']:,} questions wait."
     return (
         f"{row['judge']}: {row['answered']:,} answered, {row['unparsable']:,} unparsable, {row['failed']:,} failed, "
         f"{row['pending']:,} still due."
