@@ -24,6 +24,7 @@ from pipeline.judging.protocol import Brief
 from pipeline.judging.voices import Voices
 from pipeline.judging.works import Letter, Work, key_of, step_of
 from pipeline.models import Judge, JudgeCall, JudgeReply, StudyCall
+from pipeline.routing import budgets
 
 JUDGE_FIELDS = [
     "spent_units", "reserved_units", "unknown_units", "state", "message", "resume_at", "failures", "answered_at",
@@ -60,7 +61,7 @@ class Books:
         judge = whole.select_for_update(of=("self",)).get(pk=self.judge_id)
         self.members = {member.pk: member for member in held_members(judge)}
         self.elsewhere.clear()
-        return judge
+        return budgets.allow(judge)
 
     def voices(self, judge: Judge) -> Voices:
         """Who is asked, as the judge and its members are set up now."""

@@ -8,7 +8,7 @@ money.
 """
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,7 +24,7 @@ from pipeline import money
 from pipeline.judging import protocol
 from pipeline.judging.config import BOTH, protocol_of
 from pipeline.models import Judge, JudgeCall, Route
-from pipeline.routing import guard
+from pipeline.routing import budgets, guard
 
 LEASE = timedelta(seconds=30)  # renewed every few seconds; how long a dead worker's judge rests
 PLAN = 100  # items that get their calls at once
@@ -251,8 +251,19 @@ def answers_of(item: Item) -> list[list[dict[str, Any]]]:
     return [response.messages for response in item.responses.all()]
 
 
+def withdraw(item_ids: Sequence[int]) -> int:
+    """Take back what no judge was asked yet about these items, which no judge is to answer; returns how many calls."""
+    unasked = JudgeCall.objects.filter(item__in=item_ids, state=JudgeCall.PENDING, claim="", attempts=0)
+    return unasked.delete()[0]
+
+
 def cap_reached(judge: Judge, units: int, member_of: Judge | None = None) -> str:
     """Why the next question is not asked; `judge` may be a member of the one that asks."""
+    if judge.is_bound_by_policy:
+        return (
+            f"{budgets.POLICY_MONEY} is used up: the next question may cost up to {money.amount(units):.4f}, more "
+            "than is left. What waited for the judge goes to people; raise the money in the routing policy to go on."
+        )
     whose = f" of its member {judge.name}" if member_of is not None and member_of.pk != judge.pk else ""
     groups = f", up to {judge.elsewhere:.4f} more by panels and cascades" if judge.elsewhere_units else ""
     unknown = f", up to {judge.unknown:.4f} more for lost replies" if judge.unknown_units else ""

@@ -17,6 +17,7 @@ from pipeline.judging.plans import Ask, Outcome, Plan, Request, Subject, Told, U
 from pipeline.judging.voices import Voice, Voices
 from pipeline.judging.works import key_of, step_of
 from pipeline.models import Judge, JudgePrompt
+from pipeline.routing import budgets
 
 LONGEST = 25.0  # seconds that one request may take, because somebody waits for a page
 
@@ -224,7 +225,7 @@ def reserve(judge: Judge, wanted: Sequence[tuple[Judge, int]]) -> None:
     for asked, units in wanted:
         for payer in dict.fromkeys((judge.pk, asked.pk)):
             locked = Judge.objects.select_for_update().get(pk=payer)
-            left = locked.units_left()
+            left = (budgets.allow(locked) if payer == judge.pk else locked).units_left()
             if left is not None and units > left:
                 raise settling.CapReached(calls.cap_reached(locked, units, member_of=judge))
         calls.book(judge.pk, unknown=units)

@@ -163,12 +163,31 @@ class Judge(models.Model):
         """The most that panels and cascades have spent at it."""
         return money.amount(self.elsewhere_units)
 
+    # What the routing policy leaves this judge in all, in units: no column, but told to a row that is held
+    # (`pipeline.routing.budgets.allow`), because the judges of a project share it.
+    allowance: int | None = None
+
     def units_left(self) -> int | None:
-        """What may still be reserved under the cap; None without a cap."""
+        """What may still be reserved under the cap and the policy; None without either."""
+        return min((left for left in (self.under_cap(), self.under_policy()) if left is not None), default=None)
+
+    def under_cap(self) -> int | None:
+        """What its own cap leaves; None without one."""
         if self.spend_cap is None:
             return None
         booked = self.spent_units + self.reserved_units + self.unknown_units + self.elsewhere_units
         return money.units(self.spend_cap) - booked
+
+    def under_policy(self) -> int | None:
+        """What the routing policy leaves; None where it names no money."""
+        if self.allowance is None:
+            return None
+        return self.allowance - self.spent_units - self.reserved_units - self.unknown_units
+
+    @property
+    def is_bound_by_policy(self) -> bool:
+        """Is it the policy's money, and not its own cap, that is less?"""
+        return self.allowance is not None and self.units_left() != self.under_cap()
 
 
 class JudgeMember(models.Model):

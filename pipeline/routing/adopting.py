@@ -2,16 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Sum
 
 from annotate import audit
 from annotate.models import Project, User
-from pipeline import money
 from pipeline.models import Judge, RoutingPolicy
+from pipeline.routing import budgets
 from pipeline.routing.choosing.plans import SHARES, Budget, Plan, plan_from
 from pipeline.routing.fixed_share import FixedShare
 
@@ -20,7 +18,7 @@ from pipeline.routing.fixed_share import FixedShare
 class InForce:
     """The policy of a project as it holds now. `number` is 0 where the shares of the settings hold.
 
-    `has_judge` says whether one is enabled and its money is not spent.
+    `has_judge` says whether one is enabled whom the policy's money lets ask.
     """
 
     plan: Plan
@@ -35,11 +33,11 @@ class InForce:
 
 def in_force(project: Project) -> InForce:
     """The newest policy, else what the project's settings ask for."""
-    has_judge = Judge.objects.filter(project=project, enabled=True).exists()
     kept = RoutingPolicy.objects.filter(project=project).first()
     if kept is not None:
         plan = plan_from(kept.settings)
-        return InForce(plan, str(kept), kept.number, has_judge and not is_spent(project, plan.budget))
+        return InForce(plan, str(kept), kept.number, can_ask(project, plan.budget))
+    has_judge = Judge.objects.filter(project=project, enabled=True).exists()
     plan = Plan(ranking=SHARES, audit=0.0, judge=project.judge_share, both=project.both_share)
     version = FixedShare(judge=plan.judge, both=plan.both).version if has_judge else "1/no-judge"
     return InForce(plan, version, 0, has_judge)
@@ -52,14 +50,22 @@ def base(policy: InForce) -> Plan:
     return Plan(ranking=SHARES, judge=policy.plan.judge, both=policy.plan.both)
 
 
-def is_spent(project: Project, budget: Budget) -> bool:
-    """Has the policy's money for judges been used up? What is under way counts as spent."""
+def can_ask(project: Project, budget: Budget) -> bool:
+    """Is a judge enabled whom the policy's money still lets ask? What is under way counts as spent."""
+    enabled = Judge.objects.filter(project=project, enabled=True)
     if budget.money is None:
+        return enabled.exists()
+    paid = budgets.priced(enabled)
+    if enabled.exclude(pk__in=paid).exists():
+        return True
+    if budgets.booked(Judge.objects.filter(project=project)) >= budgets.units_of(budget.money):
         return False
-    sums = Judge.objects.filter(project=project).aggregate(
-        units=Sum(F("spent_units") + F("reserved_units") + F("unknown_units"), default=0)
-    )
-    return money.amount(sums["units"]) >= Decimal(str(budget.money))
+    return paid.exclude(**stopped_by_policy()).exists()
+
+
+def stopped_by_policy() -> dict[str, str]:
+    """How a judge looks that was stopped because the policy's money did not pay its next question."""
+    return {"state": Judge.STOPPED, "message__startswith": budgets.POLICY_MONEY}
 
 
 @transaction.atomic
@@ -67,6 +73,8 @@ def adopt(
     *, project: Project, plan: Plan, by: User | None, note: str = "", evidence: Mapping[str, Any] | None = None
 ) -> RoutingPolicy:
     """Put a policy in force under the next version."""
+    from pipeline.judging import settling  # here, because what asks judges looks at the policy in force
+
     Project.objects.select_for_update().get(pk=project.pk)
     before = RoutingPolicy.objects.filter(project=project).first()
     made = RoutingPolicy.objects.create(
@@ -86,4 +94,7 @@ def adopt(
         old={**(before.settings if before else {}), "version": before.number if before else 0},
         new={**made.settings, "version": made.number},
     )
+    # The new version may leave more money: who was stopped for want of it asks again, and stops again if not.
+    for judge in Judge.objects.filter(project=project, **stopped_by_policy()):
+        settling.resume(judge=judge)
     return made

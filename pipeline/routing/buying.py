@@ -2,7 +2,7 @@
 
 One look, with the state's row held, so that workers cannot overrun the budget together:
 
-    1. people whom the budget kept waiting are asked
+    1. people whom the budget kept waiting are asked, and those who stand in for a judge whose money is used up
     2. where a label is sure enough, open places are closed; a live lease keeps its place
     3. where people disagree, one more is asked, or a reviewer decides
     4. where a person contradicts the judge on an item that was drawn, its nearest kin go to people
@@ -18,10 +18,11 @@ import numpy as np
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from annotate.models import Assignment, Item, Project
+from annotate.models import Annotation, Assignment, Item, Project, Rater
 from annotate.queue import PEOPLE
 from annotate.slots import counted_by_people
-from pipeline.models import Belief, Route, RoutingPolicy, RoutingState
+from pipeline.judging import calls
+from pipeline.models import Belief, JudgeCall, Route, RoutingPolicy, RoutingState
 from pipeline.routing import budgets, deciding, picking
 from pipeline.routing.adopting import InForce, in_force
 from pipeline.routing.believing import fits, following
@@ -66,6 +67,7 @@ def buy(project: Project, policy: InForce) -> Counter[str]:
     state = budgets.held(project)
     purse = Purse(project, policy, state)
     purse.pay_owed()
+    purse.stand_in_for_judges()
     if policy.plan.ranks:
         fit = newest_fit(project)
         if fit is not None:
@@ -127,6 +129,19 @@ class Purse:
         newest = {route.item_id: route for route in Route.objects.filter(item__in=ids).order_by("number")}
         self.decide([Decided(pk, afresh(newest[pk]), None, self.project.overlap) for pk in ids if pk in newest])
         self.state.owed = self.state.owed - len(ids) if len(ids) == count else 0
+
+    def stand_in_for_judges(self) -> None:
+        """Send to people what waits for a judge that the policy's money pays no more, as far as their budget goes."""
+        if self.plan.budget.money is None or self.policy.has_judge:
+            return
+        asked = JudgeCall.objects.filter(item=OuterRef("pk")).exclude(claim="")  # a reply may be on its way
+        said = Annotation.objects.filter(item=OuterRef("pk"), rater__kind=Rater.JUDGE)
+        waiting = Item.objects.filter(~Exists(said), ~Exists(asked), project=self.project, route=Item.JUDGE)
+        waiting = waiting.filter(state=Item.OPEN).order_by("pk")
+        ids = list(waiting.values_list("pk", flat=True)[: self.affordable(self.project.overlap)])
+        choice = buying.instead_of_judge(self.plan.budget.money)
+        self.decide([Decided(pk, choice, None, self.project.overlap) for pk in ids])
+        calls.withdraw(ids)
 
     def close_sure(self) -> None:
         """Close open places of items whose labels are sure; who holds a lease keeps it."""

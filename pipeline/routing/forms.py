@@ -47,7 +47,9 @@ class PolicyForm(forms.Form):
         label=_("Judges' money in all"),
         required=False,
         min_value=0,
-        help_text=_("Once it is spent, new items go to people. Each judge's own cap holds too."),
+        help_text=_(
+            "Never overrun. Once it is used up, people get what no judge has answered. Each judge's own cap holds too."
+        ),
     )
     batch = forms.IntegerField(
         label=_("Items with people at a time"),

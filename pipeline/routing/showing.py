@@ -35,6 +35,7 @@ ARMS = {
     buying.AGAIN: gettext_lazy("one more, where people disagreed"),
     buying.REVIEW: gettext_lazy("left to a reviewer"),
     buying.SURE: gettext_lazy("sure enough: places closed"),
+    buying.UNPAID: gettext_lazy("judges' money used up"),
     buying.KIN: gettext_lazy("like an audit that contradicted the judge"),
 }
 RANKING_WORDS = {

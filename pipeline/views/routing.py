@@ -112,7 +112,7 @@ def compare(request: HttpRequest, slug: str) -> HttpResponse:
     """Have the worker replay policies on the project's own past."""
     user = signed_in(request)
     comparing.ask(project=managed_project(user, slug), by=user)
-    messages.success(request, _("The worker compares them now; for 500 pairs that takes about a minute."))
+    messages.success(request, _("The worker compares them now; for 500 pairs that takes some minutes."))
     return redirect("routing", slug)
 
 

@@ -63,6 +63,8 @@ def follow(project: Project, plan: Plan, state: RoutingState) -> bool:
         return False
     began = time.monotonic()
     layout = layout_now(project, question, state)
+    if layout is None:
+        return False
     unread = read_changes(project, question, plan, state, layout, began)
     if fits.due(project, fits.newest(question), layout, plan.seed):
         fits.fit(project, question, layout)
@@ -72,15 +74,27 @@ def follow(project: Project, plan: Plan, state: RoutingState) -> bool:
     return unread or state.pass_after is not None
 
 
-def layout_now(project: Project, question: Question, state: RoutingState) -> Layout:
-    """The layout in force; a new one, and a pass over everything, where the judges are others."""
+def layout_now(project: Project, question: Question, state: RoutingState) -> Layout | None:
+    """The layout in force; a new one, and a pass over everything, where the judges are others or it saw too little.
+
+    None while no judge has answered.
+    """
     kept = layout_from(state.layout) if state.layout else None
     judges = [rater.pk for rater in judges_of(project)]
-    if kept is not None and judges == [rater for rater, _, _ in kept.judges]:
+    same = kept is not None and judges == [rater for rater, _, _ in kept.judges]
+    if kept is not None and same and not outgrown(project, kept):
         return kept
     made = layouts.made(project, question, kept.number + 1 if kept else 1)
+    if made is None:
+        return None
     keep(state, layout=made.as_json(), pass_after=0)
     return made
+
+
+def outgrown(project: Project, layout: Layout) -> bool:
+    """Was the layout made from a small sample, and are there many more pairs now?"""
+    wanted = layouts.GROWTH * max(layout.sampled, layouts.LEAST)
+    return layout.sampled < layouts.SAMPLE and Belief.objects.filter(project=project)[:wanted].count() == wanted
 
 
 def is_fitted(question: Question, layout: Layout) -> bool:

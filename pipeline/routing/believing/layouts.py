@@ -1,8 +1,8 @@
 """The columns of a project's pairs, in an order that stays: what is computed batch by batch fits together.
 
 A layout names the columns, the judges with how sure each usually is, and the source models that have a column. It is
-made from a sample and replaced, under the next number, when the judges change. A pair's columns are kept as float32
-beside it, so that a new fit reads numbers and no texts.
+made from a sample and replaced, under the next number, when the judges change or when a small sample has grown. A
+pair's columns are kept as float32 beside it, so that a new fit reads numbers and no texts.
 """
 
 import hashlib
@@ -21,18 +21,21 @@ from pipeline.routing.evidence.pool import Pool
 from pipeline.routing.evidence.votes import surety
 
 SAMPLE = 1000  # items that a layout is made from
+GROWTH = 4  # times as many pairs as a small sample had make another worth while: they may show columns it could not
+LEAST = 25  # pairs that any sample counts for
 OFTEN, MOST_MODELS = 5, 40  # a source model has a column once it is seen so often; so many at most
 
 
 @dataclass(frozen=True)
 class Layout:
-    """`judges` are (rater, name, how sure it usually is)."""
+    """`judges` are (rater, name, how sure it usually is); `sampled` is how many pairs it was made from."""
 
     number: int
     judges: tuple[tuple[int, str, float], ...]
     models: tuple[str, ...]
     symmetric: tuple[str, ...]
     antisymmetric: tuple[str, ...]
+    sampled: int
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -50,21 +53,26 @@ def layout_from(kept: dict[str, Any]) -> Layout:
         models=tuple(kept["models"]),
         symmetric=tuple(kept["symmetric"]),
         antisymmetric=tuple(kept["antisymmetric"]),
+        sampled=kept.get("sampled", SAMPLE),
     )
 
 
-def made(project: Project, question: Question, number: int) -> Layout:
-    """A layout of the project as it is now."""
+def made(project: Project, question: Question, number: int) -> Layout | None:
+    """A layout of the project as it is now; None while no judge has answered a pair."""
     judges = [(rater.pk, rater.name, 1.0) for rater in judges_of(project)]
     judged = pairs(project).filter(annotations__rater__in=[rater for rater, _, _ in judges])
     newest = judged.order_by("-pk").values_list("prompt_hash", flat=True)[: 4 * SAMPLE]
     sample = gathered(project, question, list(dict.fromkeys(newest))[:SAMPLE], judges)
+    if not sample.items:
+        return None
     sure = surety(sample.pool.judged, len(sample.pool.raters))
     judges = [(rater, name, float(sure[place])) for place, (rater, name, _) in enumerate(judges)]
     seen = Counter(sample.pool.model_names[place] for place in sample.pool.models.ravel().tolist() if place >= 0)
     often = sorted(name for name, count in seen.most_common(MOST_MODELS) if count >= OFTEN)
     found = features(sample.pool, models=False)
-    return Layout(number, tuple(judges), tuple(often), found.symmetric_names, found.antisymmetric_names)
+    return Layout(
+        number, tuple(judges), tuple(often), found.symmetric_names, found.antisymmetric_names, len(sample.items)
+    )
 
 
 def columns_of(found: Gathered, layout: Layout) -> Features:

@@ -9,9 +9,10 @@ from typing import Any
 
 from pipeline.routing.choosing import plans
 from pipeline.routing.choosing.opening import Choice
-from pipeline.routing.choosing.plans import BOTH, JUDGE, Plan
+from pipeline.routing.choosing.plans import BOTH, HUMAN, JUDGE, Plan
 
 SEED, VALUE, EVEN, AGAIN, REVIEW, SURE, KIN = "seed", "value", "even", "disagreement", "review", "sure", "kin"
+UNPAID = "unpaid"
 CLOSABLE = (
     VALUE,
     KIN,
@@ -93,6 +94,14 @@ def enough(side: int, probability: float, closed: int, features: Mapping[str, An
         f"{closed} open place{'s' if closed != 1 else ''} closed."
     )
     return Choice(features["route"], SURE, reason, {features["route"]: 1.0}, features)
+
+
+def instead_of_judge(money: float) -> Choice:
+    """People in the judge's place. Certain, once its money is gone."""
+    reason = (
+        f"No judge has answered, and the policy's money for judges ({money:g}) is used up: people are asked instead."
+    )
+    return Choice(HUMAN, UNPAID, reason, {HUMAN: 1.0})
 
 
 def of_its_kind(key: str, judge: int, person: int, features: Mapping[str, Any], gain: float) -> Choice:

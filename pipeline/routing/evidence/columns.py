@@ -69,7 +69,7 @@ class Table:
 
     def add(self, names: Sequence[str], columns: Floats) -> None:
         """Add (n, names); a single column may be (n,)."""
-        self.columns.append(columns.reshape(self.size, -1).astype(float))
+        self.columns.append(columns.reshape(self.size, len(names)).astype(float))
         self.names += names
 
     def matrix(self) -> Floats:

@@ -6,12 +6,13 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from annotate.models import Assignment, Item, Label, Prior
-from pipeline.models import Belief, Judge, LabelFit, Route, RoutingState
-from pipeline.routing import adopting, buying
+from pipeline.judging import calls, settling
+from pipeline.models import Belief, Judge, JudgeCall, LabelFit, Route, RoutingState
+from pipeline.routing import adopting, budgets, buying
 from pipeline.routing.believing import beliefs, fits, following, layouts
 from pipeline.routing.believing.gathering import gathered
 from tests import factories
@@ -372,9 +373,87 @@ def test_without_a_ranking_labels_stand_on_votes_again(project, judged, answer, 
 
 
 def test_judges_money_that_is_spent_sends_what_is_new_to_people(project, adopt):
-    judge = stand_ins.judge(project)
+    judge = stand_ins.judge(project, **PRICES)
     adopt(audit=0.5, budget={"money": 2})
     assert adopting.in_force(project).has_judge
     Judge.objects.filter(pk=judge.pk).update(spent_units=15 * 10**11, reserved_units=5 * 10**11)
     factories.item(project, route="", overlap=0, slots_open=0)
     assert buying.deciding.route_items(project=project)["human"] == 1
+
+
+PRICES = {"price_input": 1, "price_output": 1}
+
+
+def test_what_waits_for_a_judge_goes_to_people_once_the_policys_money_is_used_up(project, adopt):
+    judge = stand_ins.judge(project, **PRICES)
+    adopt(audit=0, budget={"money": 2, "total": 3})
+    items = [factories.item(project, route="", overlap=0, slots_open=0) for _ in range(4)]
+    buying.deciding.route_items(project=project)
+    calls.plan(judge=judge)
+    assert {route.decision for route in Route.objects.all()} == {"judge"}
+    assert buying.look(project) == {}, "there is money"
+    JudgeCall.objects.filter(item=items[3]).update(claim="somebody", claimed_at=timezone.now())
+    Judge.objects.filter(pk=judge.pk).update(spent_units=15 * 10**11, unknown_units=5 * 10**11)
+    assert buying.look(project) == {"unpaid": 3}
+    assert [item.pk for item in open_items(project)] == [item.pk for item in items[:3]]
+    route = Route.objects.filter(item=items[0]).first()
+    assert (route.decision, route.number, route.cost, route.propensity) == ("human", 2, 1, 1)
+    assert "the policy's money for judges (2) is used up: people are asked instead" in route.reason
+    assert set(JudgeCall.objects.values_list("item", flat=True)) == {items[3].pk}, "nobody asks what people answer now"
+    assert RoutingState.objects.get().spent == 3
+    JudgeCall.objects.update(claim="")
+    assert buying.look(project) == {}, "people's budget is used up too"
+
+
+def test_a_free_judge_goes_on_when_the_money_for_others_is_gone(project, adopt):
+    paid = stand_ins.judge(project, spent_units=2 * 10**12, **PRICES)
+    adopt(budget={"money": 2})
+    assert not adopting.in_force(project).has_judge
+    stand_ins.judge(project)
+    assert adopting.in_force(project).has_judge
+    assert budgets.priced(Judge.objects.all()).get() == paid
+
+
+def test_judges_share_the_policys_money_whatever_their_own_caps_allow(project, adopt):
+    one = stand_ins.judge(project, spend_cap=5, spent_units=10**12, **PRICES)
+    other = stand_ins.judge(project, reserved_units=5 * 10**11, unknown_units=10**11, **PRICES)
+    adopt(budget={"money": 2})
+    with transaction.atomic():
+        held = budgets.allow(Judge.objects.select_for_update().get(pk=one.pk))
+    assert held.units_left() == 2 * 10**12 - 10**12 - 6 * 10**11
+    assert budgets.allow(other).units_left() == 2 * 10**12 - 10**12 - 6 * 10**11
+    Judge.objects.filter(pk=one.pk).update(spend_cap=1)
+    one.refresh_from_db()
+    assert budgets.allow(one).units_left() == 0, "its own cap is less"
+    assert "spend cap of 1" in calls.cap_reached(one, 7)
+    assert calls.cap_reached(other, 7 * 10**11).startswith(budgets.POLICY_MONEY)
+
+
+def test_more_money_lets_a_judge_ask_again_that_was_stopped_for_want_of_it(project, adopt):
+    judge = stand_ins.judge(project, **PRICES)
+    adopt(budget={"money": 2})
+    settling.halt(judge=judge, message=calls.cap_reached(budgets.allow(judge), 3 * 10**12))
+    assert not adopting.in_force(project).has_judge, "what is left does not pay another question"
+    other = stand_ins.judge(project, state=Judge.STOPPED, message="The key was refused.")
+    adopt(budget={"money": 4})
+    judge.refresh_from_db()
+    other.refresh_from_db()
+    assert (judge.state, judge.message, other.state) == (Judge.READY, "", Judge.STOPPED)
+    assert adopting.in_force(project).has_judge
+
+
+def test_a_layout_that_saw_little_is_made_anew_once_there_is_much_more(project, judged, adopt):
+    stand_ins.judge(project)
+    adopt(seed=0, batch=1)
+    assert buying.look(project) == {}, "no judge has answered yet"
+    assert not RoutingState.objects.get().layout
+    judged(3)
+    buying.look(project)
+    first = layouts.layout_from(RoutingState.objects.get().layout)
+    assert (first.number, first.sampled, first.models) == (1, 3, ()), "two models, too rarely seen to have a column"
+    judged(100)
+    buying.look(project)
+    buying.look(project)
+    second = layouts.layout_from(RoutingState.objects.get().layout)
+    assert (second.number, second.models) == (2, ("model-0", "model-1"))
+    assert set(Belief.objects.values_list("layout", flat=True)) == {2}
