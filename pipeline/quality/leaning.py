@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from annotate.statistics.intervals import percentile_interval, resampled, wilson
+from annotate.statistics.intervals import resampled, wilson
 from annotate.statistics.votes import Floats
 
 LIST = re.compile(r"^\s*(?:[-*+•]|\d{1,2}[.)])\s+\S", re.MULTILINE)
@@ -22,6 +22,7 @@ HEADING = re.compile(r"^\s{0,3}#{1,6}\s+\S", re.MULTILINE)
 BOLD = re.compile(r"\*\*[^*\n]+\*\*|__[^_\n]+__")
 FORMS: dict[str, re.Pattern[str]] = {"lists": LIST, "headings": HEADING, "bold": BOLD}
 MOST_SLICES = 10  # of each kind
+WEEK = "week"  # the kind of slice that has an order in time
 
 
 @dataclass(frozen=True)
@@ -88,17 +89,21 @@ def towards(value: float, side: int) -> float:
     return value if side > 0 else 1 - value
 
 
-def lean(rows: Iterable[Compared], trait: str) -> dict[str, Any]:
+def lean(rows: Iterable[Compared], trait: str, looked_at: int = 1) -> dict[str, Any]:
     """How often the judge takes the response that has more of the trait, and people on the same items.
 
     {"judge", "people": shares on items that both decided, "difference", "low", "high", "n"; "all": on every item}.
+    `found` says whether it leans, where so many traits are `looked_at`: with a probability of 5% at most any of them
+    is found by chance (Bonferroni). The interval is of this trait alone.
     """
     having = [row for row in rows if row.traits.get(trait) and row.judge != 0.5]
     shared = [row for row in having if row.people is not None]
     judge = [towards(row.judge, row.traits[trait]) for row in shared]
     people = [towards(row.people, row.traits[trait]) for row in shared if row.people is not None]
     differences = np.subtract(judge, people) if shared else np.asarray([])
-    low, high = clustered(differences, [row.prompt for row in shared])
+    prompts = [row.prompt for row in shared]
+    low, high = clustered(differences, prompts)
+    least, most = clustered(differences, prompts, coverage=1 - 0.05 / looked_at)
     return {
         "all": share(sum(towards(row.judge, row.traits[trait]) for row in having), len(having)),
         "judge": float(np.mean(judge)) if shared else None,
@@ -107,14 +112,14 @@ def lean(rows: Iterable[Compared], trait: str) -> dict[str, Any]:
         "low": low,
         "high": high,
         "n": len(shared),
-        "found": low is not None and high is not None and (low > 0 or high < 0),
+        "found": least is not None and most is not None and (least > 0 or most < 0),
     }
 
 
 def clustered(
-    values: Floats, groups: Sequence[str], weights: Floats | None = None
+    values: Floats, groups: Sequence[str], weights: Floats | None = None, coverage: float = 0.95
 ) -> tuple[float | None, float | None]:
-    """95% interval of a weighted mean whose values come in groups: whole groups are drawn with replacement.
+    """An interval of a weighted mean whose values come in groups: whole groups are drawn with replacement.
 
     None for fewer than two groups, of which a bootstrap knows nothing. Groups that are alike are drawn as one kind of
     group, so it takes no longer for many that are alike.
@@ -126,11 +131,12 @@ def clustered(
     each = np.column_stack([np.bincount(member, values * known), np.bincount(member, known)]).round(12)
     kinds, repeats = np.unique(each, axis=0, return_counts=True)
     sums = resampled(repeats) @ kinds
-    return percentile_interval(sums[:, 0] / sums[:, 1])
+    low, high = np.percentile(sums[:, 0] / sums[:, 1], [50 * (1 - coverage), 50 * (1 + coverage)])
+    return float(low), float(high)
 
 
 def slices(rows: Iterable[Compared]) -> dict[str, list[dict[str, Any]]]:
-    """Kind of slice → how often the judge is right there, the largest slices first."""
+    """Kind of slice → how often the judge is right there."""
     groups: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         if row.right is None or row.slices is None:
@@ -138,20 +144,24 @@ def slices(rows: Iterable[Compared]) -> dict[str, list[dict[str, Any]]]:
         for kind, names in row.slices.items():
             for name in names:
                 groups[kind][name].append(row.right)
-    return {kind: slice_rows(of_kind) for kind, of_kind in groups.items()}
+    return {kind: slice_rows(kind, of_kind) for kind, of_kind in groups.items()}
 
 
-def slice_rows(groups: Mapping[str, Sequence[float]]) -> list[dict[str, Any]]:
+def slice_rows(kind: str, groups: Mapping[str, Sequence[float]]) -> list[dict[str, Any]]:
+    """The largest slices first; weeks in their order, the last ones."""
     largest = sorted(groups, key=lambda name: (-len(groups[name]), name))[:MOST_SLICES]
+    if kind == WEEK:
+        largest = sorted(groups)[-MOST_SLICES:]
     return [{"name": name, **share(sum(groups[name]), len(groups[name]))} for name in largest]
 
 
 def report(rows: Sequence[Compared]) -> dict[str, Any]:
     """All leans of a judge."""
     traits = ["longer", *FORMS, *(["own model"] if any("own model" in row.traits for row in rows) else [])]
+    counted = sum(any(row.traits.get(trait) and row.people is not None for row in rows) for trait in traits)
     return {
         "items": len(rows),
         "position": position(rows),
-        "traits": {trait: lean(rows, trait) for trait in traits},
+        "traits": {trait: lean(rows, trait, max(1, counted)) for trait in traits},
         "slices": slices(rows),
     }

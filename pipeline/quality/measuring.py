@@ -289,7 +289,7 @@ def row_of(
         cuts["models"] = [" · ".join(sorted(set(models)))]
     if audited:
         year, week, _ = audited.at.isocalendar()
-        cuts["week"] = [f"{year} week {week:02d}"]
+        cuts[leaning.WEEK] = [f"{year} week {week:02d}"]
     return leaning.Compared(
         prompt=reading.prompts[item],
         judge=verdict.share_first,

@@ -137,7 +137,8 @@ TRAITS = {
 
 def leans(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One row a trait, in words."""
-    return [{"words": TRAITS[name], **row} for name, row in report["leans"]["traits"].items()]
+    traits = report["leans"]["traits"]
+    return [{"words": words, **traits[name]} for name, words in TRAITS.items() if name in traits]
 
 
 def sources(report: Mapping[str, Any]) -> list[tuple[Any, int]]:
@@ -180,7 +181,8 @@ def attacks_on(judge: Judge) -> dict[str, Any]:
 
 
 def kind_rows(trial: Study) -> list[dict[str, Any]]:
-    return [{"words": ATTACKS[kind], **row} for kind, row in trial.result["kinds"].items()]
+    kinds = trial.result["kinds"]
+    return [{"words": words, **kinds[kind]} for kind, words in ATTACKS.items() if kind in kinds]
 
 
 def fooled_by(trial: Study) -> list[dict[str, Any]]:
@@ -239,7 +241,7 @@ SHOWN = 30  # proposals on the page
 
 def rubric_of(judge: Judge) -> dict[str, Any]:
     """What is proposed for a judge, and on what it can be scored."""
-    mine = Proposal.objects.filter(judge=judge).select_related("prompt", "study", "decided_by")
+    mine = Proposal.objects.filter(judge=judge).select_related("prompt", "study", "decided_by", "judge__model_version")
     open_ = list(mine.filter(state=Proposal.PROPOSED)[:SHOWN])
     others = Study.objects.filter(judge=judge).exclude(kind=Study.PROBES).exclude(state=Study.DONE)
     under_way = [progress(study) for study in others[:5]]
@@ -262,6 +264,10 @@ def rubric_of(judge: Judge) -> dict[str, Any]:
 CANNOT = {"write": Study.WRITING, "criterion": Study.CRITERION, "prompt": Study.PROMPT}
 
 
+def p_in_words(p: float | None) -> str:
+    return "" if p is None else "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
 def proposal_row(proposal: Proposal) -> dict[str, Any]:
     """A proposal with its newest score, and whether it may be used."""
     study = proposal.study
@@ -270,5 +276,7 @@ def proposal_row(proposal: Proposal) -> dict[str, Any]:
         "score": study.result if study is not None and study.state == Study.DONE else None,
         "cost": cost_of(study) if study is not None and study.state == Study.DONE else None,
         "asking": study is not None and study.state == Study.DUE,
+        "p": p_in_words(study.result.get("p")) if study is not None and study.result else "",
+        "is_old": study is not None and study.evaluator != audits.evaluator_of(proposal.judge),
         "beats": proposals.beats(proposal),
     }

@@ -14,7 +14,7 @@ from annotate.managing import curating
 from annotate.models import Annotation, Item, Project, Rater, User
 from annotate.queue import open_to_people
 from annotate.slots import counted_by_people
-from pipeline.models import Route
+from pipeline.models import Judge, Route
 from pipeline.routing import deciding, fixed_share, guard
 from pipeline.routing.choosing import opening
 from pipeline.routing.choosing.opening import Choice
@@ -28,8 +28,15 @@ BATCH = 500
 
 
 def candidates(project: Project, rater: Rater) -> QuerySet[Item]:
-    """The project's pairs that people have labelled and this judge has not."""
-    return labelled(project).filter(~Exists(Annotation.objects.filter(item=OuterRef("pk"), rater=rater)))
+    """The project's pairs that people have labelled and this judge has not, in the words that it has now.
+
+    With another prompt a judge is another evaluator, whose worth nobody knows: it can be asked about all of them.
+    """
+    answered = Annotation.objects.filter(item=OuterRef("pk"), rater=rater)
+    judge = Judge.objects.filter(rater=rater).first()
+    if judge is not None:
+        answered = answered.filter(metadata__prompt_version=judge.prompt_version)
+    return labelled(project).filter(~Exists(answered))
 
 
 def labelled(project: Project) -> QuerySet[Item]:

@@ -1,8 +1,9 @@
 """Leanings: measured against people's on the same items."""
 
+import numpy as np
 import pytest
 
-from pipeline.quality.leaning import Compared, lean, position, slices, traits_of
+from pipeline.quality.leaning import Compared, lean, position, report, slices, traits_of
 
 pytestmark = pytest.mark.database_free
 
@@ -71,3 +72,31 @@ def test_slices_hold_audits_only_the_largest_first():
         ("mail", 3, pytest.approx(2 / 3)),
         ("code", 2, 1.0),
     ]
+
+
+def test_where_many_traits_are_looked_at_what_chance_finds_is_not_called_a_lean():
+    """Twenty judges without any lean, five traits each: hardly one is called leaning, though intervals are of 95%."""
+    called = beyond = 0
+    names = ("longer", "lists", "headings", "bold", "own model")
+    for seed in range(20):
+        draw = np.random.default_rng(seed)
+        rows = [
+            Compared(
+                prompt=f"p{number}", judge=float(draw.random() < 0.5), people=float(draw.random() < 0.5), places=(),
+                orders=2, same=True, traits={name: int(draw.choice([-1, 1])) for name in names},
+            )
+            for number in range(120)
+        ]  # fmt: skip
+        found = report(rows)["traits"].values()
+        called += any(row["found"] for row in found)
+        beyond += any(row["low"] > 0 or row["high"] < 0 for row in found)
+    assert called <= 3
+    assert beyond > called
+
+
+def test_weeks_stand_in_their_order_and_other_slices_by_size():
+    rows = [row(1, right=1.0, slices={"week": ["2026 week 03"], "tag": ["rare"]})]
+    rows += [row(n, right=0.0, slices={"week": ["2026 week 04"], "tag": ["often"]}) for n in range(2, 5)]
+    found = slices(rows)
+    assert [each["name"] for each in found["week"]] == ["2026 week 03", "2026 week 04"]
+    assert [each["name"] for each in found["tag"]] == ["often", "rare"]

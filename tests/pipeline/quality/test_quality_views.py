@@ -9,8 +9,9 @@ from django.utils import timezone
 from annotate.models import Annotation, Item, Question
 from annotate.submitting import ImportedAnnotation, record_imported
 from pipeline import tasks
-from pipeline.models import JudgeReport, Route
+from pipeline.models import Judge, JudgeReport, Route
 from pipeline.quality import measuring
+from pipeline.routing import audit_draw
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -113,3 +114,10 @@ def test_items_that_people_labelled_are_drawn_for_the_judge_and_nobody_else_is_a
     drawn = Item.objects.filter(route="both")
     assert {item.slots_open for item in drawn} == {0}
     assert [item.state for item in drawn] == ["labelled"] * 3
+
+
+def test_with_another_prompt_what_it_answered_before_can_be_drawn_again(judge, audited, project):
+    audited(5)
+    assert audit_draw.candidates(project, judge.rater).count() == 0
+    Judge.objects.filter(pk=judge.pk).update(prompt_version="prompt-2")
+    assert audit_draw.candidates(project, judge.rater).count() == 5
