@@ -71,6 +71,9 @@ def tried_maps(calibration: Calibration) -> list[dict[str, Any]]:
 
 def question_rows(judge: Judge, kept: JudgeReport | None) -> list[dict[str, Any]]:
     """One row for each question of the project: what is known of the judge on it, or why there is no calibration."""
+    now = audits.evaluator_of(judge)
+    mine = Calibration.objects.filter(rater=judge.rater, evaluator=now)
+    fitted = set(mine.values_list("question", flat=True).distinct())
     rows = []
     for question in judge.project.questions.all():
         row: dict[str, Any] = {"question": question}
@@ -78,6 +81,7 @@ def question_rows(judge: Judge, kept: JudgeReport | None) -> list[dict[str, Any]
             row["report"] = measuring.report_on(kept, question) if kept else None
             row["calibration"] = measuring.in_force(judge.rater, question)
             row["tried"] = tried_maps(row["calibration"]) if row["calibration"] else []
+            row["is_held"] = row["calibration"] is None and question.pk in fitted
         else:
             row["why_not"] = NO_CALIBRATION[question.kind]
         rows.append(row)

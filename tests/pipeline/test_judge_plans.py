@@ -70,6 +70,21 @@ def judged(how=None, order=(0, 1), reply=None, brief=BRIEF, **more):
     return drive(plans.whole(brief, how, replace(PAIR, order=order)), reply)
 
 
+def test_how_sure_it_is_of_a_second_preference_is_kept_beside_the_first():
+    kinder = AskedQuestion("kinder", "preference", "Which is kinder?", config={"points": 7, "tie": True})
+    both = replace(BRIEF, asked=(PREFERENCE, kinder))
+
+    def reply(request):
+        asked_kinder = "Which is kinder?" in request.form.messages[1]["content"]
+        share = math.log(0.6) if asked_kinder else math.log(0.9)
+        return Told(said("A"), logprobs={"A": share, "B": math.log(1 - math.exp(share))})
+
+    outcome, _ = judged(brief=both, order=(1, 0), reply=reply)
+    assert outcome.confidence == pytest.approx(0.9)
+    assert outcome.details["others"] == {"kinder": {"confidence": pytest.approx(0.6), "margin": pytest.approx(-0.2)}}
+    assert "others" not in judged(reply=reply)[0].details
+
+
 # --- One verdict ----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_log_probabilities_give_confidence_margin_and_strength_in_stored_order(order):

@@ -396,6 +396,7 @@ def test_a_run_that_failed_stops_the_study_and_it_can_go_on(ours, admin):
         Study.STOPPED,
         f"Run {first.pk} did not succeed (failed). The model is gone.",
     )
+    judge_items(judge=small)
     small.refresh_from_db()
     assert small.state == Judge.READY  # its items have nothing to do with it
     studies.go_on(study=study, by=admin)

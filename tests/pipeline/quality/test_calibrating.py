@@ -110,6 +110,7 @@ def test_one_prompt_says_nothing_about_others_so_the_judge_is_taken_as_it_says()
     found, report = c.calibrate(c.Pairs(data.margins, data.outcomes, data.weights, ["one"] * 60))
     assert found.method == c.IDENTITY
     assert report["candidates"][1]["gain"] == 0
+    assert report["before"]["log_loss"] == pytest.approx(c.log_loss(c.expit(data.margins), data.outcomes))
     assert found(np.array([2.0])) == pytest.approx([c.expit(2.0)])
 
 
