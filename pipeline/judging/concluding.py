@@ -123,7 +123,7 @@ def members_in_words(judge: Judge) -> str:
         " ".join([model_name(seat.member), seat.member.prompt_version, differences(protocol_of(seat.member.protocol))])
         for seat in seats
     ]
-    whole = "of " + "; ".join(words.strip() for words in each)
+    whole = " + ".join(words.strip() for words in each)
     if len(whole) <= MOST_MEMBERS:
         return whole
     return f"{whole[: MOST_MEMBERS - 9]} {hashlib.sha256(whole.encode()).hexdigest()[:8]}"

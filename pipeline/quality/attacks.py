@@ -7,6 +7,7 @@ or somebody lets more pass. The sole writer of Block and ProbeLimit.
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from django.db import transaction
@@ -178,7 +179,7 @@ def unaffordable(judge: Judge) -> str:
 def most_units(judge: Judge) -> int:
     """About the most that a trial costs, by the first requests of one of its usual questions; 0 for models of ours.
 
-    A cascade may go on to all of its members. Raises ProtocolError or SecretError.
+    Of a cascade, every tier may be asked in each order. Raises ProtocolError or SecretError.
     """
     if judge.kind in Judge.BY_RUNS:
         return 0
@@ -186,10 +187,7 @@ def most_units(judge: Judge) -> int:
     voices = studies.voices_of(study, KIND, "")
     _, plan = studies.plan_of(study, KIND, voices, call)
     asked = [request for request in next(plan) if isinstance(request, plans.Ask)]
-    payers = list(voices.by_id.values()) if judge.kind == Judge.CASCADE else []
-    units = sum(
-        settling.bound(voice.judge, request.form.messages)
-        for request in asked
-        for voice in (payers or [voices.by_id[request.member]])
-    )
+    if judge.kind == Judge.CASCADE:
+        asked = [replace(asked[0], member=member) for member in voices.by_id]
+    units = sum(settling.bound(voices.by_id[request.member].judge, request.form.messages) for request in asked)
     return units * len(probes.PROBES) * len(calls.orders(judge, 2))

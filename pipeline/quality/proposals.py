@@ -131,7 +131,7 @@ def score(*, proposal: Proposal, judge: Judge, count: int, by: User | None) -> S
     orders = [protocol.order_key(order) for order in calls.orders(judge, 2)]
     made = studies.create(
         judge=judge,
-        kind=Study.PROMPT if proposal.kind == Proposal.PROMPT else Study.CRITERION,
+        kind=studies.kind_of(proposal),
         rows=[(str(each.item), arm, order) for each in items for arm in ARMS for order in orders],
         by=by,
         config={"proposal": proposal.pk, "people": {str(each.item): [each.people, each.prompt] for each in items}},

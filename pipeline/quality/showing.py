@@ -280,6 +280,7 @@ def proposal_row(proposal: Proposal) -> dict[str, Any]:
         "score": study.result if study is not None and study.state == Study.DONE else None,
         "cost": cost_of(study) if study is not None and study.state == Study.DONE else None,
         "asking": study is not None and study.state == Study.DUE,
+        "cannot": studies.cannot(proposal.judge, studies.kind_of(proposal)),
         "p": p_in_words(study.result.get("p")) if study is not None and study.result else "",
         "is_old": study is not None and study.evaluator != audits.evaluator_of(proposal.judge),
         "beats": proposals.beats(proposal),

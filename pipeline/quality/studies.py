@@ -24,7 +24,7 @@ from pipeline.judging.parsing import Unparsable
 from pipeline.judging.plans import Outcome, Plan, Subject
 from pipeline.judging.protocol import Brief, brief_of
 from pipeline.judging.setup import record
-from pipeline.models import Judge, Run, Study, StudyCall
+from pipeline.models import Judge, Proposal, Run, Study, StudyCall
 from pipeline.quality import audits
 from pipeline.quality.wording import Change, StudyVoices, as_it_is
 
@@ -79,6 +79,11 @@ def create(
     )
     record(judge, "started", by, after={"study": made.pk, "kind": kind, "questions": made.calls.count()})
     return made
+
+
+def kind_of(proposal: Proposal) -> str:
+    """The kind of study that scores a proposal."""
+    return Study.PROMPT if proposal.kind == Proposal.PROMPT else Study.CRITERION
 
 
 def cannot(judge: Judge, kind: str) -> str:

@@ -424,11 +424,11 @@ def test_a_panel_with_another_member_or_a_member_with_another_prompt_is_another_
     judge_items(judge=panel)
     before = audits.evaluator_of(panel)
     said = {audits.evaluator_in(each.metadata) for each in Annotation.objects.filter(rater=panel.rater)}
-    assert said == {before} == {"of careful-1 pairwise-1; cheap-1 pairwise-1"}
+    assert said == {before} == {"careful-1 pairwise-1 + cheap-1 pairwise-1"}
     Judge.objects.filter(pk=members[1].pk).update(prompt_version="prompt-2")
-    assert audits.evaluator_of(panel) == "of careful-1 pairwise-1; cheap-1 prompt-2"
+    assert audits.evaluator_of(panel) == "careful-1 pairwise-1 + cheap-1 prompt-2"
     Judge.objects.filter(pk=members[1].pk).update(prompt_version="pairwise-1", protocol={"critique": True})
-    assert audits.evaluator_of(panel) == "of careful-1 pairwise-1; cheap-1 pairwise-1 critique true"
+    assert audits.evaluator_of(panel) == "careful-1 pairwise-1 + cheap-1 pairwise-1 critique true"
     Judge.objects.filter(pk=members[1].pk).update(protocol={}, model="x" * 190)
     long = audits.evaluator_of(panel)
     assert len(long) == 120
