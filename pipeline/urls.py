@@ -24,6 +24,7 @@ urlpatterns = [
     path("p/<slug:slug>/trust/raters/<int:pk>/facts/", rater_facts.show, name="rater_pipeline"),
     path("p/<slug:slug>/judges/", judges.index, name="judges"),
     path("p/<slug:slug>/judges/new/", judges.new, name="judge_new"),
+    path("p/<slug:slug>/judges/connect/", judges.connect, name="judge_connect"),
     path("p/<slug:slug>/judges/prompts/", judge_prompts.edit, name="judge_prompts"),
     path("p/<slug:slug>/judges/prompts/preview/", judge_prompts.preview, name="judge_prompt_preview"),
     path("p/<slug:slug>/judges/<int:pk>/", judges.show, name="judge"),

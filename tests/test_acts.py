@@ -22,6 +22,7 @@ NO_ACTS = {
     "guidelines_preview",
     "questions_preview",
     "judge_prompt_preview",
+    "judge_connect",
     "account_login",
     "account_reauthenticate",
     "account_change_password",

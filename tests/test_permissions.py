@@ -147,6 +147,7 @@ PAGES = {
     "judge_new": Page(MANAGERS, MANAGERS, "slug"),
     "judge_prompts": Page(REVIEWERS, MANAGERS, "slug"),
     "judge_prompt_preview": Page(None, MANAGERS, "slug"),
+    "judge_connect": Page(None, MANAGERS, "slug"),
     "judge": Page(REVIEWERS, thing="judge"),
     "judge_live": Page(REVIEWERS, thing="judge"),
     "judge_edit": Page(MANAGERS, MANAGERS, "judge"),

@@ -1,8 +1,9 @@
 """What a person may say about a judge, checked before anything is written."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from annotate.models import Project
@@ -12,6 +13,9 @@ from pipeline.judging.config import kept as as_kept
 from pipeline.judging.setup import SetupError, checked_key, checked_url, has_judged
 from pipeline.ml.configs import ConfigError, settings_of
 from pipeline.models import Judge, JudgePrompt, ModelVersion
+
+if TYPE_CHECKING:
+    from pipeline.judging.connecting import Connection
 
 NAME_HELP = "Its annotations stand under this name."
 
@@ -95,7 +99,9 @@ class EndpointForm(forms.ModelForm):
         add_protocol(self, project, self.instance.protocol, fixed=judged)
         for name in ("base_url", "model"):
             self.fields[name].required = True
-        self.fields["name"].help_text = NAME_HELP
+        self.fields["model"].widget.attrs["list"] = "models"  # those that a test of the connection finds
+        self.fields["name"].required = False
+        self.fields["name"].help_text = _("Its annotations stand under this name; empty for the model's name.")
         if self.instance.pk:
             del self.fields["name"]  # annotations stand under it
             self.fields["key"].help_text = "Leave it empty to keep the key that is there."
@@ -121,7 +127,23 @@ class EndpointForm(forms.ModelForm):
         data = super().clean() or {}
         if not self.errors:
             data["protocol"] = protocol_in(self, self.instance.protocol)
+            if "name" in self.fields:
+                data["name"] = data["name"] or data["model"][:120]
         return data
+
+    def found_out(self, connection: "Connection") -> list[SafeString]:
+        """The fields that a test of the connection can fill, as they are put into the form that stands there."""
+        values = {"base_url": connection.base_url} if connection.works else {}
+        chosen = str(self.initial.get("model", ""))
+        if connection.works and not chosen and len(connection.models) == 1:
+            chosen = values["model"] = connection.models[0].name
+        listed = connection.listed(chosen)
+        if listed is not None:
+            prices = {"price_input": listed.price_input, "price_output": listed.price_output}
+            blank = [name for name in prices if self.initial.get(name, "") in ("", "0")]
+            values |= {name: f"{prices[name]:f}" for name in blank if prices[name] is not None}
+        self.initial.update(values)
+        return [self[name].as_widget(attrs={"hx-swap-oob": "true"}) for name in values]
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -43,6 +43,12 @@ def checked_url(url: str) -> str:
     return address
 
 
+def origin(url: str) -> str:
+    """Scheme, host and port of an address."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 def checked_key(key: str) -> str:
     """A key as it can stand in a request's header. Raises SetupError."""
     key = key.strip()
@@ -193,6 +199,11 @@ def change_judge(*, judge: Judge, key: str | None = None, by: User | None = None
         asked_anew(locked, values["prompt_version"])
     if "base_url" in values:
         values["base_url"] = checked_url(values["base_url"])
+        if key is None and locked.encrypted_key and origin(values["base_url"]) != origin(locked.base_url):
+            raise SetupError(
+                f"The key that is kept was given for {origin(locked.base_url)} and goes to no other address: enter "
+                "the key for the new one, or forget the old."
+            )
     before, after = audit.difference(in_words({name: getattr(locked, name) for name in values}), in_words(values))
     if key is not None:
         values["encrypted_key"] = encrypt(checked_key(key))

@@ -20,7 +20,7 @@ from pipeline.judging.config import Protocol, protocol_of
 from pipeline.judging.evidence import EvidenceError
 from pipeline.judging.forms import EndpointForm, GroupForm, LocalForm, RewardForm
 from pipeline.judging.protocol import ProtocolError
-from pipeline.judging.secrets import SecretError
+from pipeline.judging.secrets import SecretError, decrypt
 from pipeline.judging.settling import CapReached
 from pipeline.ml.configs import settings_of, to_dict
 from pipeline.models import Judge, JudgeCall, JudgePrompt
@@ -93,6 +93,28 @@ def made_of(form: Any, kind: str, project: Project, user: User) -> Judge:
             project=project, name=name, kind=kind, members=form.judges, by=user, **form.settings
         )
     return setup.create_endpoint_judge(project=project, key=form.new_key or "", by=user, **form.settings)
+
+
+@require_POST
+def connect(request: HttpRequest, slug: str) -> HttpResponse:
+    """Test the address and key that stand in a judge's form: one sentence, and what could be found out filled in."""
+    from pipeline.judging.connecting import connect as reach  # here, because what talks HTTP takes a moment to import
+
+    user = signed_in(request)
+    project = managed_project(user, slug)
+    sent = {name: request.POST.get(name, "").strip() for name in ("base_url", "key", "model")}
+    kept = kept_judge(user, slug, request.POST.get("judge", ""))
+    if kept and not sent["key"] and kept.base_url == sent["base_url"]:
+        sent["key"] = decrypt(kept.encrypted_key)
+    connection = reach(**sent)
+    form = EndpointForm(initial=request.POST.dict(), project=project)
+    context = {"project": project, "connection": connection, "filled": form.found_out(connection)}
+    return render(request, "pipeline/_judge_connection.html", context)
+
+
+def kept_judge(user: User, slug: str, pk: str) -> Judge | None:
+    """The judge whose form is tested, if it is there already."""
+    return access.managed_judge(user, slug, int(pk)) if pk.isdigit() else None
 
 
 @require_safe

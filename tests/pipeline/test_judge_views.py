@@ -158,13 +158,14 @@ def test_trying_without_an_item_says_so(judge, manage, judged_item):
 
 
 def test_changing_keeps_the_key_unless_told_otherwise(judge, manage):
-    form = {"base_url": "http://other/v1", "model": "m2", "key": "", "price_input": "1", "price_output": "2",
+    elsewhere = judge.base_url.replace("/v1", "/other/v1")
+    form = {"base_url": elsewhere, "model": "m2", "key": "", "price_input": "1", "price_output": "2",
             "max_tokens": "300", "concurrency": "4", "timeout_seconds": "60"}  # fmt: skip
     settling.halt(judge=judge, message="The key was refused.")
     assert "The key was refused." in manage.get(at("judge_edit", judge)).content.decode()
     assert manage.post(at("judge_edit", judge), form).status_code == 302
     judge.refresh_from_db()
-    assert (judge.base_url, judge.model, judge.state, judge.message) == ("http://other/v1", "m2", "ready", "")
+    assert (judge.base_url, judge.model, judge.state, judge.message) == (elsewhere, "m2", "ready", "")
     assert decrypt(judge.encrypted_key) == "sk-secret-of-the-test"
     manage.post(at("judge_edit", judge), {**form, "forget_key": "on"})
     judge.refresh_from_db()
