@@ -15,7 +15,7 @@ from annotate import audit
 from annotate.access import MANAGER, managed_project, reviewed_project, role_in, signed_in
 from annotate.models import Project, User
 from pipeline import access, tasks
-from pipeline.judging import setup, statistics, trying
+from pipeline.judging import calls, setup, statistics, trying
 from pipeline.judging.config import Protocol, protocol_of
 from pipeline.judging.evidence import EvidenceError
 from pipeline.judging.forms import EndpointForm, GroupForm, LocalForm, RewardForm
@@ -149,6 +149,7 @@ def standing(judge: Judge) -> dict[str, Any]:
     """The numbers at the top of the page, which change while it works."""
     states = statistics.states([judge])[judge.pk]
     run = judge.runs.order_by("-id").first() if judge.kind in Judge.BY_RUNS else None
+    asker = None if judge.kind in Judge.BY_RUNS else calls.asker(judge)
     return {
         "project": judge.project,
         "judge": judge,
@@ -156,6 +157,7 @@ def standing(judge: Judge) -> dict[str, Any]:
         "asked": sum(states.values()),
         "done": states[JudgeCall.ANSWERED] + states[JudgeCall.UNPARSABLE],
         "run": run,
+        "before": asker if asker != judge else None,  # whose turn it is
         "working": bool(judge.lease_token) or (run is not None and not run.ended),
     }
 

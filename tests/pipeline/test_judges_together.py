@@ -1,6 +1,7 @@
 """Judges that ask the same model: they take turns, and a member's limits hold whoever asks it."""
 
 import pytest
+from django.urls import reverse
 
 from annotate.models import Annotation
 from pipeline.judging import calls, judge_items, judges_due, rounds, setup
@@ -121,3 +122,15 @@ def test_a_study_waits_for_its_turn_like_another_judge(made, server):
     run_study(study=study, kind=KINDS[study.kind])
     assert server.requests
     assert calls.take_lease(one.pk)
+
+
+def test_the_page_says_whose_turn_it_is_and_what_panels_spent(made, project, manager, as_user):
+    one, two = made("one", price_input="0", price_output="0"), made("two")
+    calls.book_elsewhere(0, two.pk, 5 * 10**9)
+    calls.take_lease(one.pk)
+    page = as_user(manager).get(reverse("judge_live", args=[project.slug, two.pk])).content.decode()
+    assert "waits its turn: one asks the same model" in page
+    assert "up to 0.0050 more by panels and cascades" in page
+    page = as_user(manager).get(reverse("judge_live", args=[project.slug, one.pk])).content.decode()
+    assert "working" in page
+    assert "no prices are set" in page
