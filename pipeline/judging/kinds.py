@@ -23,7 +23,8 @@ CUT = "The reply was cut at the longest length that is set for replies. "
 
 @dataclass(frozen=True)
 class Form:
-    """What is sent, and how what comes back is read. `allowed` are the verdicts whose log-probabilities matter.
+    """What is sent, and how what comes back is read. `allowed` are the verdicts or ratings whose log-probabilities
+    matter.
 
     `is_free` is text that looks whole even where it was cut.
     """
@@ -116,7 +117,8 @@ def rating(brief: Brief, asked: AskedQuestion, shown: Shown) -> Form:
     )
     closing = f"How good is the answer on “{asked.title}”, from {low} to {high}? {JSON_ONLY}"
     messages = protocol.write(brief, "rating", shown, reply, closing, question=asked, criteria=[asked.criterion])
-    return Form(messages, lambda text: read_rating(text, low, high))
+    scale = tuple(str(value) for value in range(low, high + 1))
+    return Form(messages, lambda text: read_rating(text, low, high), scale)
 
 
 def read_rating(text: str, low: int, high: int) -> Rating:

@@ -14,6 +14,8 @@ from typing import Any
 THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 FENCED = re.compile(r"\A```(?:json)?\s*\n(.*)\n\s*```\Z", re.DOTALL)
 VERDICT_STARTS = re.compile(r'"verdict"\s*:\s*"')
+SPELLED = re.compile(r'["\s,}]')  # what ends a verdict or a rating
+RATING_STARTS = re.compile(r'"rating"\s*:\s*(?=\d)')
 ROUNDING = 0.01
 MOST_REASON = 2000  # characters kept
 
@@ -79,15 +81,16 @@ def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def verdict_logprobs(tokens: Sequence[Any], allowed: Sequence[str], reply: str) -> dict[str, float]:
-    """Log-probability (nats) of each verdict at the place where the reply gives it, as far as the endpoint tells.
+    """Log-probability (nats) of each verdict, or rating, where the reply gives it, as far as the endpoint tells.
 
     `tokens` is `choices[0].logprobs.content` of the protocol: {"token", "logprob", "top_logprobs": […]} each. Empty
     where they are not told, do not have this form, are no probabilities, or are of another verdict than the `reply`'s.
     """
     readable = [token for token in tokens if is_candidate(token)]
     text = "".join(token["token"] for token in readable)
-    starts = [found.end() for found in VERDICT_STARTS.finditer(text)]
-    said = [reply[found.end() :].partition('"')[0] for found in VERDICT_STARTS.finditer(reply)]
+    opening = RATING_STARTS if allowed[0].isdigit() else VERDICT_STARTS
+    starts = [found.end() for found in opening.finditer(text)]
+    said = [SPELLED.split(reply[found.end() :], maxsplit=1)[0] for found in opening.finditer(reply)]
     if len(readable) < len(tokens) or not starts or not said:
         return {}
     begin = 0
@@ -120,7 +123,7 @@ def named(token: str, lead: str, allowed: Sequence[str]) -> str | None:
     """The one verdict that a token spells or begins to spell: `A"` → A, `ti` → tie."""
     if not token.startswith(lead):
         return None
-    spelled = re.split(r'["\s,}]', token[len(lead) :], maxsplit=1)[0]
+    spelled = SPELLED.split(token[len(lead) :], maxsplit=1)[0]
     fitting = [verdict for verdict in allowed if spelled and verdict.startswith(spelled)]
     return fitting[0] if len(fitting) == 1 else None
 

@@ -8,7 +8,8 @@ goes on after a kill without paying twice. All answers it returns are in stored 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from math import ceil
+from math import ceil, sqrt
+from statistics import NormalDist
 from typing import Any, TypeVar
 
 from annotate.questions import SPAN, steps, text_of
@@ -77,6 +78,31 @@ class Vote:
         if self.shares is not None:
             return self.shares.get("A", 0.0) - self.shares.get("B", 0.0)
         return {"A": 1.0, "B": -1.0}.get(self.choice, 0.0)
+
+
+@dataclass(frozen=True)
+class Graded:
+    """One answer's rating: the mean of what the samples said; and how sure it is, where probabilities or samples tell.
+
+    `expected` and `spread` are the mean and the standard deviation of the rating's distribution, `sure` its share
+    within half a step of `value`.
+    """
+
+    value: float
+    expected: float | None = None
+    spread: float | None = None
+    sure: float | None = None
+
+    @property
+    def kept(self) -> dict[str, float] | None:
+        """As an annotation keeps it; None where nothing says how sure it is."""
+        if self.expected is None or self.spread is None or self.sure is None:
+            return None
+        return {
+            "expected": round(self.expected, 6),
+            "spread": round(self.spread, 6),
+            "confidence": round(self.sure, 6),
+        }
 
 
 @dataclass(frozen=True)
@@ -213,23 +239,44 @@ def by_criteria(brief: Brief, how: Protocol, shown: Shown) -> Plan[tuple[Vote, d
     return decided(brief, margin, failing, reason, shares), {"criteria": details, "failing": sorted(failing)}
 
 
-def by_ratings(brief: Brief, how: Protocol, shown: Shown) -> Plan[tuple[Vote, dict[str, Any], dict[str, list[float]]]]:
+def by_ratings(
+    brief: Brief, how: Protocol, shown: Shown
+) -> Plan[tuple[Vote, dict[str, Any], dict[str, list[Graded]]]]:
     """Each answer rated alone on each criterion, and the weighted ratings compared. Raises Unparsable.
 
     margin = Σ w (rating of A − rating of B) / (max − min) / Σ w. A rating at the bottom of a veto's scale fails.
     """
     ratings = yield from together([caught(rated(brief, asked, how, shown)) for asked in brief.ratings])
-    values = {asked.name: none_missing(found) for asked, found in zip(brief.ratings, ratings, strict=True)}
+    found = {asked.name: none_missing(each) for asked, each in zip(brief.ratings, ratings, strict=True)}
     margin, failing = 0.0, set()
     for asked, weight in zip(brief.ratings, weights_of(brief.ratings), strict=True):
         low, high = asked.config.get("min", 1), asked.config.get("max", 5)
-        first, second = values[asked.name]
+        first, second = (each.value for each in found[asked.name])
         margin += weight * (first - second) / (high - low)
         failing |= {letter for letter, rating in (("A", first), ("B", second)) if asked.is_veto and rating <= low}
     words = ", ".join(
-        f"{asked.title} {values[asked.name][0]:g} : {values[asked.name][1]:g}" for asked in brief.ratings
+        f"{asked.title} {found[asked.name][0].value:g} : {found[asked.name][1].value:g}" for asked in brief.ratings
     )
-    return decided(brief, margin, failing, words, None), {"failing": sorted(failing)}, values
+    return decided(brief, margin, failing, words, better_first(brief, found)), {"failing": sorted(failing)}, found
+
+
+def better_first(brief: Brief, found: Mapping[str, Sequence[Graded]]) -> dict[str, float] | None:
+    """The probabilities that either answer's weighted rating is the higher one; None where a spread is not known.
+
+    The weighted difference is taken as normal, with the sum of the ratings' expectations and variances.
+    """
+    mean = variance = 0.0
+    for asked, weight in zip(brief.ratings, weights_of(brief.ratings), strict=True):
+        step = weight / (asked.config.get("max", 5) - asked.config.get("min", 1))
+        first, second = found[asked.name]
+        if first.expected is None or second.expected is None or first.spread is None or second.spread is None:
+            return None
+        mean += step * (first.expected - second.expected)
+        variance += step**2 * (first.spread**2 + second.spread**2)
+    if variance <= 0:
+        return None
+    share = NormalDist(0, sqrt(variance)).cdf(mean)
+    return {"A": share, "B": 1 - share}
 
 
 def decided(brief: Brief, margin: float, failing: set[str], reason: str, shares: Mapping[str, float] | None) -> Vote:
@@ -254,8 +301,23 @@ def weights_of(asked: Sequence[AskedQuestion]) -> list[float]:
 
 
 # --- One answer at a time, or several -------------------------------------------------------------------------
-def rated(brief: Brief, asked: AskedQuestion, how: Protocol, shown: Shown) -> Plan[list[float]]:
-    """The mean of the samples' ratings of each answer as presented. Raises Unparsable.
+def graded(answers: Sequence[tuple[kinds.Rating, Told]]) -> Graded:
+    """One answer's rating from all samples: the mean of their distributions, a sample without any counting whole."""
+    ratings = [rating.rating for rating, _ in answers]
+    mean = sum(ratings) / len(ratings)
+    value = int(mean) if mean == int(mean) else mean
+    if len(answers) == 1 and str(ratings[0]) not in answers[0][1].logprobs:
+        return Graded(value)
+    each = [probabilities(str(rating.rating), told) for rating, told in answers]
+    shares = {int(name): sum(one.get(name, 0.0) for one in each) / len(each) for one in each for name in one}
+    expected = sum(rating * share for rating, share in shares.items())
+    variance = sum(share * (rating - expected) ** 2 for rating, share in shares.items())
+    sure = sum(share for rating, share in shares.items() if abs(rating - value) <= 0.5)
+    return Graded(value, expected, sqrt(variance), min(1.0, sure))
+
+
+def rated(brief: Brief, asked: AskedQuestion, how: Protocol, shown: Shown) -> Plan[list[Graded]]:
+    """The rating of each answer as presented. Raises Unparsable.
 
     Every answer is shown alone, under no letter, so both presented orders ask the same and pay once.
     """
@@ -263,12 +325,24 @@ def rated(brief: Brief, asked: AskedQuestion, how: Protocol, shown: Shown) -> Pl
     found = yield from together(
         [caught(sampled(f"rating of {asked.name}", kinds.rating(brief, asked, each), how)) for each in alone]
     )
-    means = []
-    for answers in found:
-        ratings = [rating.rating for rating, _ in none_missing(answers)]
-        mean = sum(ratings) / len(ratings)
-        means.append(int(mean) if mean == int(mean) else mean)
-    return means
+    return [graded(none_missing(answers)) for answers in found]
+
+
+def rating_outcome(asked: AskedQuestion, found: Sequence[Graded], order: Sequence[int]) -> Outcome:
+    """Ratings in stored order; its confidence is the mean of the answers'."""
+    in_order = stored(found, order)
+    sure = [each.sure for each in in_order if each.sure is not None]
+    return Outcome(
+        {asked.name: [each.value for each in in_order]},
+        confidence=sum(sure) / len(sure) if len(sure) == len(in_order) else None,
+        details=spreads_of({asked.name: in_order}),
+    )
+
+
+def spreads_of(found: Mapping[str, Sequence[Graded]]) -> dict[str, Any]:
+    """What is kept of how sure ratings are: question → one a response, in stored order."""
+    kept = {name: [each.kept for each in row] for name, row in found.items() if any(each.kept for each in row)}
+    return {"ratings": kept} if kept else {}
 
 
 def each_alone(
@@ -304,9 +378,7 @@ def stored(presented: Sequence[T], order: Sequence[int]) -> list[T]:
 
 
 def other_answer(brief: Brief, asked: AskedQuestion, how: Protocol, shown: Shown, order: Sequence[int]) -> Plan[Any]:
-    """The answer to a question that is no preference, in stored order. Raises Unparsable."""
-    if asked.kind == "rating":
-        return stored((yield from rated(brief, asked, how, shown)), order)
+    """The answer to a question that is no preference and no rating, in stored order. Raises Unparsable."""
     if asked.kind == "ranking":
         return stored((yield from once(f"ranking {asked.name}", kinds.ranking(brief, asked, shown))), order)
     if asked.kind == "choice":
@@ -367,6 +439,8 @@ Part = Outcome  # of one question
 
 def part(brief: Brief, asked: AskedQuestion, how: Protocol, shown: Shown, order: Sequence[int]) -> Plan[Part]:
     """One question's share of the outcome. Raises Unparsable."""
+    if asked.kind == "rating":
+        return rating_outcome(asked, (yield from rated(brief, asked, how, shown)), order)
     if asked.kind != "preference":
         return Outcome({asked.name: (yield from other_answer(brief, asked, how, shown, order))})
     if len(shown.answers) != 2:
@@ -378,8 +452,10 @@ def part(brief: Brief, asked: AskedQuestion, how: Protocol, shown: Shown, order:
     elif how.pairwise == CRITERIA:
         vote, details = yield from by_criteria(brief, how, shown)
     else:
-        vote, details, values = yield from by_ratings(brief, how, shown)
-        also = {name: stored(ratings, order) for name, ratings in values.items()}
+        vote, details, found = yield from by_ratings(brief, how, shown)
+        in_order = {name: stored(each, order) for name, each in found.items()}
+        also = {name: [one.value for one in each] for name, each in in_order.items()}
+        details |= spreads_of(in_order)
     spoken = outcome_of(vote, asked, order)
     return replace(spoken, answers={**spoken.answers, **also}, details={**spoken.details, **details})
 
@@ -434,7 +510,9 @@ def combined(brief: Brief, parts: Sequence[Part | Unparsable], reference: str) -
         for name in found.answers
         if found is not speaker and "margin" in found.details
     }
-    details = {**speaker.details, **({"others": others} if others else {})}
+    spreads = {name: row for found in readable for name, row in found.details.get("ratings", {}).items()}
+    kept = {"others": others} if others else {}
+    details = {**speaker.details, **kept, **({"ratings": spreads} if spreads else {})}
     return replace(speaker, answers=answers, reference=reference, error=" ".join(errors), details=details)
 
 

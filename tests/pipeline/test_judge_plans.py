@@ -222,6 +222,55 @@ def test_ratings_of_each_answer_alone_make_the_margin_and_are_kept(order):
     assert judged(pairwise="ratings", order=order, reply=reply)[0].answers["preference"]["choice"] == "b"
 
 
+def probably(rating, **shares):
+    """A reply with this rating, and its probabilities: {"r4": 0.7}."""
+    text = json.dumps({"rating": rating, "reason": "r"})
+    return Told(text, logprobs={name.removeprefix("r"): math.log(share) for name, share in shares.items()})
+
+
+def test_a_ratings_probabilities_give_its_expectation_its_spread_and_how_sure_it_is():
+    brief = replace(BRIEF, question="", asked=(HELPFUL,))
+    replies = {True: probably(4, r4=0.7, r5=0.2, r3=0.1), False: probably(2, r2=1.0)}
+    outcome, _ = judged(brief=brief, reply=lambda request: replies["chlorine" in request.form.messages[1]["content"]])
+    assert outcome.answers == {"helpful": [4, 2]}  # what it said
+    first, second = outcome.details["ratings"]["helpful"]
+    # 4 · .7 + 5 · .2 + 3 · .1 = 4.1; .7 · .01 + .2 · .81 + .1 · 1.21 = .29
+    assert first == {"expected": 4.1, "spread": pytest.approx(math.sqrt(0.29), abs=1e-6), "confidence": 0.7}
+    assert second == {"expected": 2.0, "spread": 0.0, "confidence": 1.0}
+    assert outcome.confidence == pytest.approx(0.85)
+
+
+def test_samples_of_a_rating_do_the_same_and_one_alone_says_nothing_of_how_sure_it_is():
+    brief = replace(BRIEF, question="", asked=(HELPFUL,))
+    ratings = [4, 4, 5, 3]
+
+    def reply(request):
+        return json.dumps({"rating": ratings[request.sample], "reason": "r"})
+
+    outcome, _ = judged(brief=brief, samples=4, reply=reply)
+    assert outcome.answers == {"helpful": [4, 4]}
+    kept = {"expected": 4.0, "spread": pytest.approx(math.sqrt(0.5), abs=1e-6), "confidence": 0.5}
+    assert outcome.details["ratings"]["helpful"] == [kept, kept]
+    outcome, _ = judged(brief=brief, reply=reply)
+    assert (outcome.confidence, outcome.details) == (None, {})
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_ratings_with_a_spread_say_how_likely_either_answer_is_better(order):
+    brief = replace(BRIEF, ratings=(HELPFUL,))
+    replies = {True: probably(4, r4=0.5, r3=0.5), False: probably(3, r3=0.5, r2=0.5)}
+    outcome, _ = judged(
+        brief=brief,
+        pairwise="ratings",
+        order=order,
+        reply=lambda request: replies["chlorine" in request.form.messages[1]["content"]],
+    )
+    assert outcome.answers["preference"]["choice"] == "a"
+    # The difference has mean 1 and variance 2 · .25: P = Φ(1 / √.5) = Φ(1.41421) = .92135
+    assert outcome.confidence == pytest.approx(0.92135, abs=1e-5)
+    assert [row["expected"] for row in outcome.details["ratings"]["helpful"]] == [3.5, 2.5]
+
+
 def test_one_rating_that_cannot_be_read_leaves_no_preference():
     def reply(request):
         return "five" if request.step == "rating of safe" else json.dumps({"rating": 5, "reason": "r"})

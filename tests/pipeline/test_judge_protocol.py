@@ -221,6 +221,16 @@ def test_what_cannot_be_probabilities_are_none(candidates):
     assert parsing.verdict_logprobs(told_of("A", *candidates), ALLOWED, '{"verdict": "A"}') == {}
 
 
+def test_a_ratings_probabilities_stand_where_it_is_given():
+    scale = ("1", "2", "3", "4", "5")
+    told = tokens('{"rating":', " 4", ', "reason": "x"}', top=(1, [(" 4", -0.2), (" 5", -2.0), (" six", -4.0)]))
+    assert parsing.verdict_logprobs(told, scale, '{"rating": 4, "reason": "x"}') == pytest.approx({"4": -0.2, "5": -2})
+    assert parsing.verdict_logprobs(told, scale, '{"rating": 5, "reason": "x"}') == {}
+    ten = tuple(str(value) for value in range(1, 11))  # "1" may be 1, or begin 10: nothing is guessed
+    told = tokens('{"rating": ', "1", "0", "}", top=(1, [("1", -0.1), ("9", -2.5)]))
+    assert parsing.verdict_logprobs(told, ten, '{"rating": 10}') == {}
+
+
 def test_probabilities_of_another_reply_say_nothing_of_this_one():
     told = told_of("B", ("B", -0.01), ("A", -4.6))
     assert parsing.verdict_logprobs(told, ALLOWED, '{"verdict": "B"}')
