@@ -100,19 +100,17 @@ def submit_annotation(
     asked = asked_about(rubrics.questions_of(item.project), len(held.order))
     checked = check_answers(asked, answers, len(held.order), texts_of(item, asked))
     previous = next((made for made in reversed(own) if made.order_key == key_of(held.order)), None)
-    made = Annotation(
+    made = next_in_chain(
+        previous,
         item=item,
         rater=held.rater,
         order=held.order,
-        order_key=key_of(held.order),
         answers=checked,
         reason=reason,
         seconds=seconds,
         counted=item.state != Item.GOLD and has_place(held, previous),
         guideline_version=guideline_version or item.project.guideline_version,
         rubric_version=rubric_version or item.project.rubric_version,
-        revision=previous.revision + 1 if previous else 0,
-        replaces=previous,
         idempotency_key=idempotency_key,
     )
     compiled.insert(made)
@@ -121,6 +119,34 @@ def submit_annotation(
     if item.state == Item.GOLD:
         gold.score(made)
     return made
+
+
+def next_in_chain(
+    previous: Annotation | None,
+    *,
+    item: Item,
+    rater: Rater,
+    order: Sequence[int],
+    answers: dict[str, Any],
+    order_key: str | None = None,
+    **said: Any,
+) -> Annotation:
+    """The annotation that replaces `previous`, or is the first of its chain; not yet kept.
+
+    It is of the project's versions as they stand unless others are named.
+    """
+    project = item.project
+    versions = {"guideline_version": project.guideline_version, "rubric_version": project.rubric_version}
+    return Annotation(
+        item=item,
+        rater=rater,
+        order=list(order),
+        order_key=order_key or key_of(order),
+        answers=answers,
+        revision=previous.revision + 1 if previous else 0,
+        replaces=previous,
+        **{**versions, **said},
+    )
 
 
 def has_place(held: Assignment, previous: Annotation | None) -> bool:
@@ -231,20 +257,16 @@ def judged(row: Judgment, item: Item, previous: Annotation | None) -> Annotation
         return error
     if previous is not None and previous.answers == checked:
         return None
-    return Annotation(
+    return next_in_chain(
+        previous,
         item=item,
         rater=row.rater,
-        order=list(row.order),
-        order_key=key_of(row.order),
+        order=row.order,
         answers=checked,
         reason=row.reason,
         reference=row.reference,
         confidence=row.confidence,
         seconds=row.seconds,
-        guideline_version=item.project.guideline_version,
-        rubric_version=item.project.rubric_version,
-        revision=previous.revision + 1 if previous else 0,
-        replaces=previous,
         metadata=dict(row.metadata),
     )
 
@@ -264,7 +286,8 @@ def record_verdict(
     checked = check_answers(asked, answers, len(responses), texts_of(locked, asked))
     chain = Annotation.objects.filter(item=locked, rater=rater, order_key=VERDICT).order_by("-revision")
     previous = chain.first()
-    made = Annotation.objects.create(
+    made = next_in_chain(
+        previous,
         item=locked,
         rater=rater,
         order=[response.position for response in responses],
@@ -273,11 +296,8 @@ def record_verdict(
         reason=reason,
         seconds=seconds,
         counted=False,
-        guideline_version=locked.project.guideline_version,
-        rubric_version=locked.project.rubric_version,
-        revision=previous.revision + 1 if previous else 0,
-        replaces=previous,
     )
+    made.save()
     locked.verdict = made
     locked.save(update_fields=["verdict"])
     slots.settle([locked.pk])
