@@ -29,7 +29,7 @@ from annotate.statistics.votes import Floats
 from pipeline.quality.leaning import clustered
 
 IDENTITY, TEMPERATURE, ISOTONIC = "identity", "temperature", "isotonic"
-ENOUGH_FOR_ISOTONIC = 200  # audits; a free step function learns the noise of fewer
+ENOUGH_FOR_ISOTONIC = 200  # audits of different prompts (`worth`); a free step function learns the noise of fewer
 COLDEST, HOTTEST = 0.05, 1000.0  # temperatures: a margin of 1 is as good as certain, and as good as nothing
 SPREAD = 0.5  # standard deviation of log T beforehand: simulated judges that need no T lose least by it
 LOOKS = 40  # temperatures that are tried before the best is refined
@@ -90,15 +90,24 @@ def drawn_to_one(loss: Callable[[float], float]) -> float:
 
 
 def fit_temperature(margins: Floats, outcomes: Floats, weights: Floats | None = None) -> Calibrated:
-    """With the prior. Pairs of different weight count as many pairs as say as much (`effective`)."""
+    """With the prior. The weights add up to how many audits they are worth (`worth`)."""
     m, y = np.asarray(margins, dtype=np.float64), np.asarray(outcomes, dtype=np.float64)
     given = np.ones(len(m)) if weights is None else np.asarray(weights, dtype=np.float64)
-    share = given * given.sum() / np.square(given).sum()
 
     def loss(inverse: float) -> float:
-        return float(-(share * (y * log_expit(inverse * m) + (1 - y) * log_expit(-inverse * m))).sum())
+        return float(-(given * (y * log_expit(inverse * m) + (1 - y) * log_expit(-inverse * m))).sum())
 
     return Calibrated(TEMPERATURE, {"inverse": drawn_to_one(loss)})
+
+
+def worth(weights: Floats, prompts: Sequence[str]) -> Floats:
+    """The weights, scaled to add up to how many equally weighted prompts say as much: (Σ W)² / Σ W² over prompts.
+
+    A judge errs alike on pairs of one prompt: they are one witness (Kish 1965).
+    """
+    _, member = np.unique(np.asarray(prompts), return_inverse=True)
+    of_prompts = np.bincount(member, weights).astype(np.float64)
+    return np.asarray(weights * effective(of_prompts) / np.sum(weights))
 
 
 def as_it_says(margins: Floats, outcomes: Floats, weights: Floats | None = None) -> Calibrated:
@@ -128,17 +137,30 @@ def fit_isotonic(margins: Floats, outcomes: Floats, weights: Floats | None = Non
 FITS = {IDENTITY: as_it_says, TEMPERATURE: fit_temperature, ISOTONIC: fit_isotonic}
 
 
+@dataclass(frozen=True)
+class Pairs:
+    """Audits where people preferred a side. All (n,): log-odds, 1 where people preferred the first, weight, prompt."""
+
+    margins: Floats
+    outcomes: Floats
+    weights: Floats
+    prompts: Sequence[str]
+
+    def only(self, rows: Any) -> "Pairs":
+        prompts = [prompt for prompt, inside in zip(self.prompts, rows, strict=True) if inside]
+        return Pairs(self.margins[rows], self.outcomes[rows], self.weights[rows], prompts)
+
+
 def guarded(margins: Floats, outcomes: Floats, weights: Floats) -> tuple[Floats, Floats, Floats]:
     """The pairs and, as in Laplace's rule of succession, one more that went right and one that went wrong.
 
     Both have the usual margin. Without them a judge that was right twenty times out of twenty would be called certain.
     """
-    usual = np.mean(np.abs(margins)) if len(margins) else 1.0
-    return np.append(margins, usual), np.append(outcomes, 0.5), np.append(weights, 2 * np.mean(weights))
+    return np.append(margins, np.mean(np.abs(margins))), np.append(outcomes, 0.5), np.append(weights, 2.0)
 
 
-def fit(method: str, margins: Floats, outcomes: Floats, weights: Floats) -> Calibrated:
-    return FITS[method](*guarded(margins, outcomes, weights))
+def fit(method: str, pairs: Pairs) -> Calibrated:
+    return FITS[method](*guarded(pairs.margins, pairs.outcomes, worth(pairs.weights, pairs.prompts)))
 
 
 def fold_of(group: str) -> int:
@@ -146,14 +168,13 @@ def fold_of(group: str) -> int:
     return hashlib.sha256(group.encode()).digest()[0] % FOLDS
 
 
-def unseen(method: str, margins: Floats, outcomes: Floats, weights: Floats, folds: Sequence[int]) -> Floats:
+def unseen(method: str, pairs: Pairs) -> Floats:
     """P(first) of each pair by a fit on the other folds; as the judge says for a fold that is all there is."""
-    number = np.asarray(folds)
-    found = expit(np.asarray(margins, dtype=np.float64))
+    number = np.asarray([fold_of(prompt) for prompt in pairs.prompts])
+    found = expit(np.asarray(pairs.margins, dtype=np.float64))
     for fold in np.unique(number):
-        inside, outside = number == fold, number != fold
-        if outside.any():
-            found[inside] = fit(method, margins[outside], outcomes[outside], weights[outside])(margins[inside])
+        if (number != fold).any():
+            found[number == fold] = fit(method, pairs.only(number != fold))(pairs.margins[number == fold])
     return found
 
 
@@ -216,40 +237,32 @@ def quality(probabilities: Floats, outcomes: Floats, weights: Floats) -> dict[st
     }
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Audits where people preferred a side. All (n,): log-odds, 1 where people preferred the first, weight, prompt."""
-
-    margins: Floats
-    outcomes: Floats
-    weights: Floats
-    prompts: Sequence[str]
-
-
 def calibrate(pairs: Pairs) -> tuple[Calibrated, dict[str, Any]]:
     """The best of the maps on unseen prompts, fitted on all pairs, and what each does on unseen ones.
 
     {"before": as the judge says, "after": the chosen map, "candidates": as `candidates_of` has them, …}. Isotonic is
-    tried from 200 pairs on.
+    tried from 200 prompts on.
     """
-    folds = [fold_of(prompt) for prompt in pairs.prompts]
-    data = pairs.margins, pairs.outcomes, pairs.weights
-    tried = {
-        method: unseen(method, *data, folds)
-        for method in (IDENTITY, TEMPERATURE, *([ISOTONIC] if len(pairs.margins) >= ENOUGH_FOR_ISOTONIC else []))
-    }
-    found = {method: quality(guessed, *data[1:]) for method, guessed in tried.items()}
+    tried = {method: unseen(method, pairs) for method in methods_for(pairs.weights, pairs.prompts)}
+    found = {method: quality(guessed, pairs.outcomes, pairs.weights) for method, guessed in tried.items()}
     losses = {method: losses_of(guessed, pairs.outcomes) for method, guessed in tried.items()}
     rows = candidates_of(losses, pairs.weights, pairs.prompts)
     best = chosen_of(rows)
-    return fit(best, *data), {
+    return fit(best, pairs), {
         "pairs": len(pairs.margins),
         "effective": effective(pairs.weights),
         "prompts": len(set(pairs.prompts)),
+        "worth": float(worth(pairs.weights, pairs.prompts).sum()),
         "before": found[IDENTITY],
         "after": found[best],
         "candidates": [{**row, "ece": found[row["method"]]["ece"]} for row in rows],
     }
+
+
+def methods_for(weights: Floats, prompts: Sequence[str]) -> tuple[str, ...]:
+    """The maps that so many audits are enough for."""
+    enough = worth(weights, prompts).sum() > ENOUGH_FOR_ISOTONIC - 0.5
+    return (IDENTITY, TEMPERATURE, ISOTONIC) if enough else (IDENTITY, TEMPERATURE)
 
 
 def candidates_of(losses: Mapping[str, Floats], weights: Floats, prompts: Sequence[str]) -> list[dict[str, Any]]:

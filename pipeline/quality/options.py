@@ -97,8 +97,7 @@ def as_it_says(votes: Votes) -> Mapped:
 
 def fit_temperature(votes: Votes) -> Mapped:
     """With the prior of `calibrating.fit_temperature`, and one right and one wrong answer more (Laplace)."""
-    raw, weights = scores(votes.judge, votes.is_scale), votes.weights
-    share = weights * weights.sum() / np.square(weights).sum()
+    raw, share = scores(votes.judge, votes.is_scale), calibrating.worth(votes.weights, votes.prompts)
     usual = raw[np.argsort(raw.max(axis=1))[len(raw) // 2]]
     top, other = np.argsort(usual)[-1], np.argsort(usual)[0]
 
@@ -142,9 +141,7 @@ def unseen(method: str, votes: Votes) -> Floats:
 
 def calibrate(votes: Votes) -> tuple[Mapped, dict[str, Any]]:
     """The best of the maps on unseen prompts, fitted on all answers, and a report as of `calibrating.calibrate`."""
-    methods = [IDENTITY, TEMPERATURE]
-    if len(votes.judge) >= calibrating.ENOUGH_FOR_ISOTONIC:
-        methods.append(ISOTONIC)
+    methods = calibrating.methods_for(votes.weights, votes.prompts)
     tried = {method: unseen(method, votes) for method in methods}
     found = {method: quality(guessed, votes) for method, guessed in tried.items()}
     losses = {method: losses_of(guessed, votes.people) for method, guessed in tried.items()}
@@ -154,6 +151,7 @@ def calibrate(votes: Votes) -> tuple[Mapped, dict[str, Any]]:
         "pairs": len(votes.judge),
         "effective": calibrating.effective(votes.weights),
         "prompts": len(set(votes.prompts)),
+        "worth": float(calibrating.worth(votes.weights, votes.prompts).sum()),
         "before": found[IDENTITY],
         "after": found[best],
         "candidates": [{**row, "ece": found[row["method"]]["ece"]} for row in rows],

@@ -35,7 +35,10 @@ def test_isotonic_steps_are_the_golden_ones():
 @pytest.mark.parametrize("method", [c.TEMPERATURE, c.ISOTONIC])
 def test_no_calibration_favours_a_place(method):
     """Even where the judge names the first response nearly always: f(−m) = 1 − f(m)."""
-    fitted = c.fit(method, np.array([2.0, 2, 2, 2, 1, 1, -1, 3]), np.array([1.0, 1, 0, 1, 0, 1, 0, 1]), SAME)
+    fitted = c.fit(
+        method,
+        c.Pairs(np.array([2.0, 2, 2, 2, 1, 1, -1, 3]), np.array([1.0, 1, 0, 1, 0, 1, 0, 1]), SAME, list("abcdefgh")),
+    )
     looked_at = np.linspace(-4, 4, 41)
     assert fitted(-looked_at) == pytest.approx(1 - fitted(looked_at), abs=1e-12)
 
@@ -47,7 +50,7 @@ def test_a_judge_worse_than_a_coin_becomes_a_coin_and_not_its_opposite():
 
 
 def test_being_right_twenty_times_does_not_make_certain():
-    fitted = c.fit(c.TEMPERATURE, np.ones(20), np.ones(20), np.ones(20))
+    fitted = c.fit(c.TEMPERATURE, c.Pairs(np.ones(20), np.ones(20), np.ones(20), [str(n) for n in range(20)]))
     # one right and one wrong beside them would be 21 of 22; the prior on log T draws it nearer to σ(1) = .73
     assert 0.85 < fitted(np.array([1.0]))[0] < 21 / 22
 
@@ -60,8 +63,18 @@ def test_the_temperature_is_drawn_to_one_and_by_few_audits_more_than_by_many():
     assert slope + np.log(inverse) / (inverse * c.SPREAD**2) == pytest.approx(0, abs=1e-4)
     many = c.fit_temperature(np.tile(MARGINS, 500), np.tile(OUTCOMES, 500)).parameters["inverse"]
     assert 1 / many == pytest.approx(2.0607, abs=0.01)
-    uneven = c.fit_temperature(np.append(MARGINS, 3.0), np.append(OUTCOMES, 1.0), np.array([*([1e-9] * 8), 1.0]))
-    assert uneven.parameters["inverse"] == pytest.approx(1.1, abs=0.15)  # as little as one audit says
+
+
+def test_audits_of_one_prompt_are_one_witness_and_so_are_many_that_weigh_nothing():
+    weights = c.worth(np.array([1.0, 1, 1, 1]), ["x", "x", "x", "y"])
+    assert weights.sum() == pytest.approx(1.6)  # (3 + 1)² / (9 + 1)
+    assert weights == pytest.approx([0.4] * 4)
+    assert c.worth(np.array([1e-9, 1e-9, 1.0]), list("abc")).sum() == pytest.approx(1.0)
+    data = pairs(300)
+    alone = c.Pairs(data.margins, data.outcomes, data.weights, [str(number) for number in range(300)])
+    together = c.Pairs(data.margins, data.outcomes, data.weights, [str(number // 30) for number in range(300)])
+    least, most = (c.fit(c.TEMPERATURE, each).parameters["inverse"] for each in (alone, together))
+    assert least < most < 1
 
 
 def test_weights_count_like_repeated_pairs():
@@ -72,7 +85,7 @@ def test_weights_count_like_repeated_pairs():
 
 
 def test_calibrating_mends_a_judge_that_is_too_sure_and_is_measured_on_unseen_prompts():
-    found, report = c.calibrate(pairs())
+    found, report = c.calibrate(pairs(600))
     assert report["after"]["log_loss"] < report["before"]["log_loss"]
     assert report["after"]["ece"] < report["before"]["ece"]
     rows = {row["method"]: row for row in report["candidates"]}
@@ -83,9 +96,9 @@ def test_calibrating_mends_a_judge_that_is_too_sure_and_is_measured_on_unseen_pr
         report["before"]["log_loss"] - rows[c.TEMPERATURE]["log_loss"], abs=1e-12
     )
     assert 0 < rows[c.TEMPERATURE]["low"] < rows[c.TEMPERATURE]["gain"] < rows[c.TEMPERATURE]["high"]
-    assert (report["pairs"], report["prompts"]) == (300, 100)
-    few = c.calibrate(pairs(150))[1]["candidates"]
-    assert [row["method"] for row in few] == [c.IDENTITY, c.TEMPERATURE]  # fewer than 200 audits
+    assert (report["pairs"], report["prompts"], report["worth"]) == (600, 200, pytest.approx(200))
+    few = c.calibrate(pairs(597))[1]["candidates"]
+    assert [row["method"] for row in few] == [c.IDENTITY, c.TEMPERATURE]  # fewer than 200 that are independent
 
 
 def test_a_calibration_that_does_worse_on_unseen_prompts_is_not_used():
@@ -118,10 +131,10 @@ def test_what_is_quoted_was_not_fitted_on():
     """A pair's own fold is not in the fit that it is judged by: flip its outcomes and its prediction stays."""
     data = pairs(60)
     folds = [c.fold_of(prompt) for prompt in data.prompts]
-    before = c.unseen(c.TEMPERATURE, data.margins, data.outcomes, data.weights, folds)
+    before = c.unseen(c.TEMPERATURE, data)
     mine = np.asarray(folds) == folds[0]
     flipped = np.where(mine, 1 - data.outcomes, data.outcomes)
-    after = c.unseen(c.TEMPERATURE, data.margins, flipped, data.weights, folds)
+    after = c.unseen(c.TEMPERATURE, c.Pairs(data.margins, flipped, data.weights, data.prompts))
     assert after[mine] == pytest.approx(before[mine])
     assert after[~mine] != pytest.approx(before[~mine])
 

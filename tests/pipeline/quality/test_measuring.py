@@ -88,11 +88,11 @@ def calibrated(audited, right=24, wrong=6, **more):
 
 def proved(calibration):
     """How far a temperature is from where it must be: the slope of the loss on 24 of 30 right at a margin of ln 19,
-    with one of each beside them (together they count as 32²/34), and of the prior (log β)² / 2·0.5².
+    with one of each beside them, and of the prior (log β)² / 2·0.5².
     """
     inverse = calibration.parameters["inverse"]
     p = float(measuring.map_of(calibration)([2.944439])[0])
-    return 32 / 34 * 2.944439 * (32 * p - 25) + np.log(inverse) / (inverse * 0.25)
+    return 2.944439 * (32 * p - 25) + np.log(inverse) / (inverse * 0.25)
 
 
 def test_too_few_audits_make_no_calibration_and_it_is_said_how_many_are_missing(audited, judge):
