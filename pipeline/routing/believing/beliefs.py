@@ -6,7 +6,7 @@ renewed where it moves.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from django.db import transaction
@@ -19,8 +19,9 @@ from annotate.models import Item, Prior, Project, Question
 from annotate.statistics.votes import Floats
 from pipeline.models import Belief
 from pipeline.routing import triage
+from pipeline.routing.believing import many_rows
 from pipeline.routing.believing.fits import Believed, Fit, believe, probably_wrong
-from pipeline.routing.believing.gathering import Gathered, gathered, people_on
+from pipeline.routing.believing.gathering import Gathered, gathered
 from pipeline.routing.believing.layouts import Layout, columns_of, packed, unpacked
 from pipeline.routing.choosing import plans
 from pipeline.routing.choosing.buying import CLOSABLE
@@ -35,6 +36,7 @@ LEAST = 20  # answered pairs before labels follow the fit
 MOVED = 0.005  # a Prior that moves less stays as it is
 FOLLOWS = ["fit", "votes", "people", "tie", "first", "second", "wrong", "gain", "score",
            "asked", "enough", "disagree", "contradicts"]  # fmt: skip
+PRIOR = ["probabilities", "version"]
 KNOWN = ["layout", "columns", "kin", "judge_says", "doubt", "triage", "signs"]
 
 
@@ -52,7 +54,8 @@ def read(project: Project, question: Question, hashes: Sequence[str], layout: La
     heard = np.any((said.asked > 0) & (said.silent < 1), axis=1)
     says, doubt = judged.labels(found.pool, said), judged.uncertainty(found.pool, said)
     warnings = warned(found, data)
-    answered = np.logical_or(heard, found.pool.human_votes.sum(axis=1) > 0)
+    answered = np.flatnonzero(np.logical_or(heard, found.pool.human_votes.sum(axis=1) > 0)).tolist()
+    before = done_on([found.items[row] for row in answered])
     return [
         Belief(
             item_id=found.items[row],
@@ -66,9 +69,19 @@ def read(project: Project, question: Question, hashes: Sequence[str], layout: La
             signs=list(warnings[row]),
             votes=found.pool.human_votes[row].tolist(),
             people=int(found.pool.human_votes[row].sum()),
+            **before.get(found.items[row], {}),
         )
-        for row in np.flatnonzero(answered).tolist()
+        for row in answered
     ]
+
+
+def done_on(items: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Item → what the router did last about it: how many people had answered then, and what of it asked people."""
+    found = {}
+    for batch in slots.batches(items):
+        for item, handled, asked in Belief.objects.filter(item__in=batch).values_list("item", "handled", "asked"):
+            found[item] = {"handled": handled, "asked": asked}
+    return found
 
 
 def warned(found: Gathered, data: Features) -> list[dict[str, float]]:
@@ -84,48 +97,31 @@ def warned(found: Gathered, data: Features) -> list[dict[str, float]]:
 # --- What follows ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Standing:
-    """Who is asked about an item, how many places are open, and what the router did last on what people said.
-
-    `handled` is how many people had answered then; `asked` the part of the policy that asked people, not answered yet.
-    """
-
-    route: str
-    open: int
-    handled: int = 0
-    asked: str = ""
-
-
-def standings(items: Sequence[int]) -> dict[int, Standing]:
-    """Item → how it stands."""
+def standings(items: Sequence[int]) -> dict[int, tuple[str, int]]:
+    """Item → who is asked about it, and how many places are open."""
     found = {}
     for batch in slots.batches(items):
-        kept = {row[0]: row[1:] for row in Belief.objects.filter(item__in=batch).values_list(*DONE)}
-        for pk, route, places in Item.objects.filter(pk__in=batch).values_list("pk", "route", "slots_open"):
-            found[pk] = Standing(route, places, *kept.get(pk, ()))
+        rows = Item.objects.filter(pk__in=batch).values_list("pk", "route", "slots_open")
+        found.update({pk: (route, places) for pk, route, places in rows})
     return found
 
 
-DONE = ("item_id", "handled", "asked")
-
-
 def settle(project: Project, question: Question, beliefs: Sequence[Belief], fit: Fit, plan: Plan) -> list[int]:
-    """Bring these beliefs up to the fit and to what people say, and their items' Priors and labels after them.
+    """Bring these beliefs up to the fit, and their items' Priors and labels after them, by the votes that they hold.
 
     Returns the items whose labels were made anew. `beliefs` may be new; columns of known ones are kept as they are.
     """
     items = [belief.item_id for belief in beliefs]
     if not items:
         return []
-    said, stand = people_on(items, question), standings(items)
-    votes = np.array([said.get(item, (0.0, 0.0, 0.0)) for item in items])
+    stand = standings(items)
+    votes = np.array([belief.votes for belief in beliefs], dtype=float)
     data = unpacked([bytes(belief.columns) for belief in beliefs], [belief.kin for belief in beliefs], fit.layout)
     found = believe(fit, np.array(items), data, votes)
     scores = scored(beliefs, data, found, fit, plan)
     for row, belief in enumerate(beliefs):
         follow(belief, row, found, votes[row], fit)
-        stands(belief, stand[belief.item_id], votes[row], float(scores[row]), plan)
+        stands(belief, *stand[belief.item_id], votes[row], float(scores[row]), plan)
     with transaction.atomic():
         keep(beliefs)
         changed = write_priors(question, beliefs, found.prior, fit) if plan.ranks and fit.labels >= LEAST else []
@@ -157,31 +153,30 @@ def follow(belief: Belief, row: int, found: Believed, votes: Floats, fit: Fit) -
     belief.gain = float(found.gain[row])
 
 
-def stands(belief: Belief, stand: Standing, votes: Floats, score: float, plan: Plan) -> None:
-    """Set what the router may do next about one pair."""
-    waits_for_ranking = stand.route in (Item.UNROUTED, Item.JUDGE) and belief.judge_says is not None
+def stands(belief: Belief, route: str, places: int, votes: Floats, score: float, plan: Plan) -> None:
+    """Set what the router may do next about one pair whose item has this route and so many open places."""
+    waits_for_ranking = route in (Item.UNROUTED, Item.JUDGE) and belief.judge_says is not None
     belief.score = score if waits_for_ranking and not belief.people else 0.0
-    belief.handled = stand.handled
-    belief.asked = stand.asked if stand.route == Item.BOTH and not belief.people else ""
+    belief.asked = belief.asked if route == Item.BOTH and not belief.people else ""
     sure = max(belief.tie, belief.first, belief.second) >= plan.sure
-    belief.enough = bool(sure and stand.open and (belief.people or belief.asked in CLOSABLE))
-    leading, fresh = votes == votes.max(), belief.people > stand.handled
+    belief.enough = bool(sure and places and (belief.people or belief.asked in CLOSABLE))
+    leading, fresh = votes == votes.max(), belief.people > belief.handled
     belief.disagree = bool(fresh and belief.people > 1 and leading.sum() > 1)
     against = belief.judge_says is not None and belief.people > 0 and not leading[belief.judge_says]
     belief.contradicts = bool(fresh and against and leading.sum() == 1)
 
 
 def keep(beliefs: Sequence[Belief]) -> None:
-    """Write beliefs; `handled` is left as it is."""
+    """Write beliefs; `handled` is left as it is, and of what stands in the table already the columns too."""
     now = timezone.now()
     for belief in beliefs:
         belief.updated_at = now
+    new = [belief for belief in beliefs if belief._state.adding]
+    known = [belief for belief in beliefs if not belief._state.adding]
+    names = [*FOLLOWS, "updated_at"]
+    many_rows.update(Belief, names, [[belief.pk, *(vars(belief)[name] for name in names)] for belief in known])
     Belief.objects.bulk_create(
-        beliefs,
-        batch_size=200,
-        update_conflicts=True,
-        unique_fields=["item"],
-        update_fields=[*KNOWN, *FOLLOWS, "updated_at"],
+        new, batch_size=200, update_conflicts=True, unique_fields=["item"], update_fields=[*KNOWN, *names]
     )
 
 
@@ -190,24 +185,22 @@ def write_priors(question: Question, beliefs: Sequence[Belief], prior: Floats, f
     wanted = {
         belief.item_id: shares_of(prior[row]) for row, belief in enumerate(beliefs) if belief.judge_says is not None
     }
-    there: dict[int, Mapping[str, float]] = {}
+    there: dict[int, tuple[int, Mapping[str, float]]] = {}
     for batch in slots.batches(list(wanted)):
         kept = Prior.objects.filter(item__in=batch, question=question, source=ROUTER)
-        there.update(kept.values_list("item_id", "probabilities"))
-    moved = [item for item, shares in wanted.items() if item not in there or differs(there[item], shares)]
+        there.update({item: (pk, shares) for item, pk, shares in kept.values_list("item_id", "pk", "probabilities")})
+    moved = [item for item in wanted if item in there and differs(there[item][1], wanted[item])]
+    version = f"fit {fit.number}"
+    many_rows.update(Prior, PRIOR, [(there[item][0], wanted[item], version) for item in moved])
+    new = [item for item in wanted if item not in there]
     Prior.objects.bulk_create(
-        (
-            Prior(
-                item_id=item, question=question, source=ROUTER, probabilities=wanted[item], version=f"fit {fit.number}"
-            )
-            for item in moved
-        ),
+        (Prior(item_id=pk, question=question, source=ROUTER, probabilities=wanted[pk], version=version) for pk in new),
         batch_size=200,
         update_conflicts=True,
         unique_fields=["item", "question", "source"],
-        update_fields=["probabilities", "version"],
+        update_fields=PRIOR,
     )
-    return moved
+    return [*moved, *new]
 
 
 def withdraw(project: Project, most: int) -> int:

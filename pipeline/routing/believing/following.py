@@ -26,7 +26,7 @@ from pipeline.routing.choosing.plans import Plan
 CLAIM = timedelta(minutes=5)  # a worker that has not been heard of for so long is gone
 SETTLED = timedelta(seconds=60)
 CHANGES = 2000  # read at once
-BATCH = 300  # items in one step
+BATCH, PASS = 300, 2000  # items in one step that reads texts, and in one that reads numbers
 STINT = 20.0  # seconds, then other work gets its turn
 
 
@@ -97,15 +97,12 @@ def outgrown(project: Project, layout: Layout) -> bool:
     return layout.sampled < layouts.SAMPLE and Belief.objects.filter(project=project)[:wanted].count() == wanted
 
 
-def is_fitted(question: Question, layout: Layout) -> bool:
-    kept = fits.newest(question)
-    return kept is not None and kept.layout["number"] == layout.number
-
-
 def newest_fit(project: Project, question: Question, layout: Layout) -> LabelFit:
     """The newest fit for this layout; one is made if there is none yet."""
     kept = fits.newest(question)
-    return kept if kept and is_fitted(question, layout) else fits.fit(project, question, layout)
+    if kept is not None and kept.layout["number"] == layout.number:
+        return kept
+    return fits.fit(project, question, layout)
 
 
 def retire(project: Project, state: RoutingState) -> None:
@@ -166,9 +163,11 @@ def read_items(project: Project, question: Question, plan: Plan, layout: Layout,
     for start in range(0, len(hashes), BATCH):
         found = beliefs.read(project, question, hashes[start : start + BATCH], layout)
         if found:
-            if not is_fitted(question, layout):
+            kept = fits.newest(question)
+            if kept is None or kept.layout["number"] != layout.number:
                 beliefs.keep(found)  # the first fit needs columns to know how they are spread
-            fit = fits.opened(newest_fit(project, question, layout))
+                kept = fits.fit(project, question, layout)
+            fit = fits.opened(kept)
             beliefs.settle(project, question, found, fit, plan)
 
 
@@ -182,9 +181,9 @@ def step(project: Project, question: Question, plan: Plan, state: RoutingState, 
     if known.exclude(layout=layout.number).exists():
         read_next(project, question, plan, state, layout)
         return
-    found = list(known.filter(item__gt=state.pass_after).order_by("item")[:BATCH])
+    found = list(known.filter(item__gt=state.pass_after).order_by("item")[:PASS])
     beliefs.settle(project, question, found, fits.opened(newest_fit(project, question, layout)), plan)
-    keep(state, pass_after=found[-1].item_id if len(found) == BATCH else None)
+    keep(state, pass_after=found[-1].item_id if len(found) == PASS else None)
 
 
 def read_next(project: Project, question: Question, plan: Plan, state: RoutingState, layout: Layout) -> None:
