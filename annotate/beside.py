@@ -156,6 +156,7 @@ def archived(project: Project, _named: Named) -> Iterator[Row]:
         yield {"item": one.external_id}
 
 
+# The pipeline adds what it keeps (`pipeline.routing.moving`), and how it is taken in again.
 KINDS: dict[str, Callable[[Project, Named], Iterator[Row]]] = {
     "skip": skips,
     "flag": flags,

@@ -8,6 +8,7 @@ class PipelineConfig(AppConfig):
 
     def ready(self) -> None:
         """Offer what annotate's pages can do with the pipeline's help; annotate imports nothing from here."""
-        from pipeline.routing import by_hand  # models are not there before
+        from pipeline.routing import by_hand, moving  # models are not there before
 
         by_hand.offer()
+        moving.offer()

@@ -13,6 +13,7 @@ showing.py       what the pages show
 believing/       what the project's own answers teach about its items
 deciding.py      decides about what is not routed yet, and keeps every decision: route_items
 by_hand.py       decisions by a manager's word
+moving.py        what the raw export takes along
 audit_draw.py    what people have labelled, drawn for a judge
 guard.py         responses without content, which no judge decides alone
 evidence/        what is known of pairs before a person sees them, as columns

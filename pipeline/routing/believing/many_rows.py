@@ -15,7 +15,8 @@ def update(model: type[Model], names: Sequence[str], rows: Sequence[Sequence[Any
     """Set the fields `names` of these rows: each is the primary key, and then a value for each name."""
     if not rows:
         return
-    key, *fields = [model._meta.pk, *(model._meta.get_field(name) for name in names)]
+    fields: list[Any] = [model._meta.get_field(name) for name in names]
+    key: Any = model._meta.pk
     table, own = quoted(model._meta.db_table), quoted(key.column)
     adapted = [
         [field.get_db_prep_save(value, connection) for field, value in zip((key, *fields), row, strict=True)]
