@@ -19,6 +19,7 @@ from annotate.models import Membership, Project, User
 from pipeline import recipes, registry
 from pipeline.judging import setup
 from pipeline.models import Judge, ModelVersion, Run
+from pipeline.quality import attacks
 
 CONTENT = Path(settings.BASE_DIR) / "annotate" / "demo"
 SLUG = "everyday-help"
@@ -97,9 +98,11 @@ def model() -> ModelVersion:
 
 
 def judge(demo: Project, version: ModelVersion) -> None:
-    """The demo's judge: local, small, and shown as the poor judge that it is."""
+    """The demo's judge: local, small, and shown as the poor judge that it is: attacks that fool it do not block it."""
     if not Judge.objects.filter(project=demo).exists():
         setup.create_local_judge(project=demo, name=f"{MODEL_NAME} (local)", model_version=version)
+        by = User.objects.get(username="ada")
+        attacks.set_limit(project=demo, percent=2, blocks=False, automatic=False, by=by)
 
 
 def answers(demo: Project) -> None:

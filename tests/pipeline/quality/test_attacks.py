@@ -11,7 +11,7 @@ from django.urls import reverse
 from annotate.models import Annotation, Item, Label
 from annotate.quality import exclusion
 from annotate.submitting import ImportedAnnotation, record_imported
-from pipeline import outcomes
+from pipeline import demo, outcomes
 from pipeline.judging import judge_items, setup
 from pipeline.models import Block, Calibration, Judge, Route, Run, Study, StudyCall
 from pipeline.quality import attacks, audits, measuring, probes, rounds, studies
@@ -273,6 +273,15 @@ def test_what_a_person_left_out_stays_left_out_when_the_judge_is_let_go(judge, s
     attacks.set_limit(project=project, percent=100, blocks=True, automatic=False, by=admin)
     judge.rater.refresh_from_db()
     assert judge.rater.excluded_at is not None
+
+
+def test_the_demos_poor_judge_is_not_blocked_before_anybody_has_seen_it(project, admin, tmp_path):
+    admin.username = "ada"
+    admin.save()
+    demo.judge(project, stand_ins.model(None, kind="base", path=str(tmp_path), sha256="f" * 64))
+    attacks.look(project)
+    assert not Study.objects.exists()
+    assert not attacks.limit_of(project).blocks
 
 
 # --- Judges of every kind -------------------------------------------------------------------------------------
