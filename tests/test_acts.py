@@ -11,6 +11,7 @@ from annotate.submitting import ImportedAnnotation, record_imported
 from pipeline import runs
 from pipeline.judging import built_in
 from pipeline.models import RoutingState, Run, Study
+from pipeline.routing.adopting import in_force
 from pipeline.routing.choosing.plans import Plan
 from pipeline.routing.forms import initial
 from tests import factories
@@ -81,9 +82,9 @@ def unrouted(project, **_) -> dict:
 
 
 def compared(project, **_) -> dict:
-    curve = [{"budget": 0.0}]
-    report = {"curves": {"learned": curve}, "area": {"learned": 0.9, "random": 0.8}, "saved": {}, "best": "learned",
-              "pairs": 40, "seeds": 5}  # fmt: skip
+    curve, mine = [{"budget": 0.0}], in_force(project).plan.ranking
+    report = {"curves": {"learned": curve}, "area": {"learned": 0.9, mine: 0.8}, "saved": {}, "best": "learned",
+              "leads": {mine: [0.1, 0.05, 0.15]}, "pairs": 40, "seeds": 5}  # fmt: skip
     RoutingState.objects.create(project=project, report=report)
     return {}
 
