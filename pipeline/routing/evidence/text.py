@@ -67,6 +67,7 @@ def cut(text: str) -> Text:
     return Text(text)
 
 
+@lru_cache(maxsize=20_000)
 def rouge(left: Text, right: Text) -> float:
     """ROUGE-1 F1: words shared, counted as often as both have them (Lin, "ROUGE", 2004). Two empty texts share all."""
     total = left.count + right.count
