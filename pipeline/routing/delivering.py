@@ -99,9 +99,11 @@ def accuracy(question: Question, audits: Sequence[Audited]) -> dict[str, Any]:
     strata = [Stratum(part.items, part.audited, part.right) for part in parts if part.items]
     total = by_people + sum(stratum.items for stratum in strata)
     right = majority_of(people, human["value"])
+    # What most people say is surer than what one says, so its interval is not that of one person.
+    limits = (majority_of(people, human["low"]), majority_of(people, human["high"])) if human["measured"] else None
     found: dict[str, Any] = {
         "labels": total,
-        "people": {"items": by_people, **human, "accuracy": right},
+        "people": {"items": by_people, **human, "accuracy": right, "range": limits},
         "parts": [{**asdict(part), **share_of(part)} for part in parts],
         "audits": len(audits),
         "drawn": dict(Counter(each.arm for each in audits)),
@@ -110,8 +112,7 @@ def accuracy(question: Question, audits: Sequence[Audited]) -> dict[str, Any]:
     }
     if not total or not all(stratum.audited for stratum in strata):
         return found
-    limits = human["low"], human["high"]
-    whole = certified(by_people, right, strata, limits if human["measured"] else None)
+    whole = certified(by_people, right, strata, limits)
     return {**found, "accuracy": whole.accuracy, "error": whole.error, "low": whole.low, "high": whole.high}
 
 

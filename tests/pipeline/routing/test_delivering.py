@@ -100,6 +100,23 @@ def test_how_right_one_person_is_comes_from_the_first_two(project, judged, answe
     assert found["low"] < found["value"] < found["high"]
 
 
+def test_what_most_of_three_say_is_surer_than_what_one_says_and_so_is_its_interval(project, judged, answer, monkeypatch):
+    monkeypatch.setattr(delivering, "ENOUGH_DOUBLES", 10)
+    items = judged(20)
+    answer(items, "a")
+    answer(items[:16], "a", "jonas")
+    answer(items[16:], "b", "jonas")
+    answer(items, "a", "anna")
+    found = delivering.accuracy(project.questions.get(name="preference"), [])
+    people = found["people"]
+    low, high = people["range"]
+    # Of three, two or three are right: a³ + 3a²(1 − a).
+    of_three = [a**3 + 3 * a**2 * (1 - a) for a in (people["low"], people["value"], people["high"])]
+    assert [low, people["accuracy"], high] == pytest.approx(of_three)
+    assert people["high"] < people["accuracy"]  # one person's interval would leave the figure outside
+    assert (found["low"], found["high"]) == pytest.approx((low, high))
+
+
 def test_what_most_of_several_people_say_is_more_often_right():
     assert delivering.of_majority(3, 0.7) == pytest.approx(0.784)
     assert delivering.of_majority(5, 0.7) == pytest.approx(0.83692)
