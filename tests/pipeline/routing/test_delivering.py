@@ -100,7 +100,7 @@ def test_how_right_one_person_is_comes_from_the_first_two(project, judged, answe
     assert found["low"] < found["value"] < found["high"]
 
 
-def test_what_most_of_three_say_is_surer_than_what_one_says_and_so_is_its_interval(project, judged, answer, monkeypatch):
+def test_what_most_of_three_say_has_an_interval_of_its_own(project, judged, answer, monkeypatch):
     monkeypatch.setattr(delivering, "ENOUGH_DOUBLES", 10)
     items = judged(20)
     answer(items, "a")
