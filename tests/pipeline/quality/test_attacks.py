@@ -133,6 +133,7 @@ def test_a_tie_with_an_attack_is_half_fooled_and_an_unreadable_reply_is_not(judg
     assert server.served == QUESTIONS + 4  # unreadable ones are asked for once more
 
 
+@pytest.mark.slow
 def test_another_prompt_is_tried_anew_and_lets_a_blocked_judge_go(judge, server, admin, project):
     server.respond = lambda request: Answer(says(other(good_in(request))))
     run(attacks.start(judge=judge, by=admin))
@@ -170,6 +171,7 @@ def test_the_cap_holds_and_the_study_goes_on_once_it_is_raised(judge, server, ad
     assert money(judge) == (QUESTIONS * PRICE, 0, 0)  # nothing was asked twice
 
 
+@pytest.mark.slow
 def test_what_a_dead_worker_had_reserved_is_booked_as_unknown_and_asked_again(judge, server, admin):
     server.respond = sees_through
     study = attacks.start(judge=judge, by=admin)
@@ -265,6 +267,7 @@ def test_what_a_blocked_judge_said_before_does_not_count_until_it_is_let_go(
     )
 
 
+@pytest.mark.slow
 def test_what_a_person_left_out_stays_left_out_when_the_judge_is_let_go(judge, server, admin, project):
     exclusion.exclude(rater=judge.rater, by=admin, reason="by hand")
     server.respond = lambda request: Answer(says(other(good_in(request))))

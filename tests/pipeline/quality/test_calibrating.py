@@ -101,6 +101,7 @@ def test_calibrating_mends_a_judge_that_is_too_sure_and_is_measured_on_unseen_pr
     assert [row["method"] for row in few] == [c.IDENTITY, c.TEMPERATURE]  # fewer than 200 that are independent
 
 
+@pytest.mark.slow
 def test_a_calibration_that_does_worse_on_unseen_prompts_is_not_used():
     """A judge whose numbers are right as they are: over many draws of thirty audits the loss grows by hardly anything,
     and where unseen prompts speak for the judge's own numbers these are kept.

@@ -77,6 +77,7 @@ def test_steps_of_a_scale_learn_how_much_higher_the_judge_rates():
     assert o.agreement(data)["accuracy"]["share"] == 0
 
 
+@pytest.mark.slow
 def test_what_does_worse_on_unseen_prompts_is_not_used():
     """A judge as good as one plain vote says: 2 of 4 right."""
     excess = []
