@@ -140,6 +140,7 @@ def test_a_judge_that_leans_to_a_model_is_corrected_in_its_win_rate():
     assert rare["corrected"] < rare["truncated"] < rare["delivered"]
 
 
+@pytest.mark.slow
 def test_the_worker_certifies_and_the_page_says_where_it_comes_from(project, manager, as_user, judged, answer, adopt):
     adopt(seed=30, batch=30)
     judged(60)

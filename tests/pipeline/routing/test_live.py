@@ -271,6 +271,7 @@ def test_other_rankings_buy_by_what_they_measure(project, judged, answer, adopt,
     assert said[ranking] in routes[0].reason
 
 
+@pytest.mark.slow
 def test_the_judges_errors_are_learned_from_audits_and_asked_about_first(project, judged, answer, adopt):
     adopt(ranking="errors", seed=40, batch=40, explore=0)
     judged(100)
@@ -291,6 +292,7 @@ def test_the_judges_errors_are_learned_from_audits_and_asked_about_first(project
     assert len(asked) == len(scores)
 
 
+@pytest.mark.slow
 def test_a_fifth_of_what_is_asked_for_information_is_drawn_whatever_the_policy_says(project, judged, answer, adopt):
     adopt(ranking="information", seed=20, batch=20, explore=0, least=0)
     judged(80)
@@ -442,6 +444,7 @@ def test_more_money_lets_a_judge_ask_again_that_was_stopped_for_want_of_it(proje
     assert adopting.in_force(project).has_judge
 
 
+@pytest.mark.slow
 def test_a_layout_that_saw_little_is_made_anew_once_there_is_much_more(project, judged, adopt):
     stand_ins.judge(project)
     adopt(seed=0, batch=1)

@@ -39,6 +39,7 @@ def moved(project, folder, *options):
     return Project.objects.get(slug="again")
 
 
+@pytest.mark.slow
 def test_policies_prompts_and_decisions_are_the_same_elsewhere(routed, tmp_path):
     again = moved(routed, tmp_path / "raw", "--names")
     assert routes(again) == routes(routed)
@@ -53,6 +54,7 @@ def test_policies_prompts_and_decisions_are_the_same_elsewhere(routed, tmp_path)
     assert buying.look(again)["value"] <= 25 - RoutingState.objects.get(project=routed).spent, "the budget goes on"
 
 
+@pytest.mark.slow
 def test_audits_stay_audits(routed, tmp_path):
     again = moved(routed, tmp_path / "raw")
     found = []
