@@ -18,6 +18,9 @@ from pipeline.routing.evidence.text import Text, cut, rouge
 
 EACH = 8  # judges that have symmetric columns of their own; of a larger panel only the sums are kept
 MEAN_VOTE = "mean vote"
+CLOSEST = "closer to one of all references"
+COPIED = 0.9  # overlap with a response above which a judge's reference is that response, and no second opinion
+USUAL_LENGTH = 4.0  # of responses, as the logarithm of their words: about 55
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,10 @@ class Table:
         self.columns.append(columns.reshape(self.size, len(names)).astype(float))
         self.names += names
 
+    def named(self, name: str) -> Floats:
+        """The column of this name, (n,)."""
+        return self.matrix()[:, self.names.index(name)]
+
     def matrix(self) -> Floats:
         return np.column_stack(self.columns) if self.columns else np.zeros((self.size, 0))
 
@@ -84,6 +91,7 @@ def features(pool: Pool, *, models: bool = True) -> Features:
     antisymmetric.add(text.ANTISYMMETRIC, signed)
     add_votes(pool, symmetric, antisymmetric)
     add_references(pool, symmetric, antisymmetric)
+    add_crossings(symmetric, antisymmetric)
     nodes = siblings.nodes_of(pool)
     add_siblings(pool, nodes, symmetric, antisymmetric)
     if models:
@@ -142,13 +150,28 @@ def add_references(pool: Pool, symmetric: Table, antisymmetric: Table) -> None:
     for judge, overlap in own.items():
         gap = overlap[:, 0] - overlap[:, 1]
         antisymmetric.add([f"closer to reference {judge}"], np.nan_to_num(gap))
+        copied = overlap.max(axis=1) > COPIED
+        antisymmetric.add([f"closer to own words of reference {judge}"], np.where(copied, 0.0, np.nan_to_num(gap)))
         symmetric.add([f"reference gap {judge}"], np.abs(gap))
         symmetric.add([f"reference overlap {judge}"], overlap.max(axis=1))
     pooled = pooled_references(pool)
     gap = pooled[:, 0] - pooled[:, 1]
-    antisymmetric.add(["closer to all references on average", "closer to one of all references"], np.nan_to_num(gap))
+    antisymmetric.add(["closer to all references on average", CLOSEST], np.nan_to_num(gap))
     symmetric.add(["mean gap to all references", "best gap to all references"], np.abs(gap))
     symmetric.add(["mean overlap with all references", "best overlap with all references"], pooled.max(axis=1))
+
+
+def add_crossings(symmetric: Table, antisymmetric: Table) -> None:
+    """What votes say together with lengths and references.
+
+    Do judges vote for the longer response, and for the one nearer to a reference? Votes against either are the ones
+    that turn out to be about equals. And how much a vote means may depend on how long the responses are.
+    """
+    vote = antisymmetric.named(MEAN_VOTE)
+    symmetric.add(["vote for the longer"], vote * antisymmetric.named("length ratio signed"))
+    if CLOSEST in antisymmetric.names:
+        symmetric.add(["vote for the closest to a reference"], vote * antisymmetric.named(CLOSEST))
+    antisymmetric.add(["mean vote on long responses"], vote * (symmetric.named("longer length") - USUAL_LENGTH))
 
 
 def pooled_references(pool: Pool) -> Floats:
