@@ -15,7 +15,7 @@ from pipeline.routing.choosing import plans
 from pipeline.routing.estimators import acquiring, counting, judge_errors
 from pipeline.routing.evidence.pool import FIRST, SECOND
 from pipeline.routing.policies import counted, judged, learned
-from pipeline.routing.simulating.replay import Learned, Random, Replay
+from pipeline.routing.simulating.replay import START, Learned, Random, Replay
 from pipeline.routing.simulating.scenario import Scenario
 
 
@@ -28,6 +28,8 @@ class Past(Scenario):
 
 class Ranked(Learned):
     """The label model's labels, and people where a score says so: once for each pair, one of a prompt at a time."""
+
+    usual_start = START
 
     def pick(self, count: int) -> Integers:
         free = self.purchases.unbought()

@@ -56,7 +56,7 @@ class Command(JsonCommand):
         parser.add_argument("--question", default="", help="The preference question; else the one with most answers.")
         parser.add_argument("--isolated", action="store_true", help="As if no two pairs had the same prompt.")
         parser.add_argument("--no-models", action="store_true", help="As if nobody knew who wrote the responses.")
-        parser.add_argument("--start", type=how_many, default=Settings.start, help="Labels drawn evenly at first.")
+        parser.add_argument("--start", type=how_many, help="Labels drawn evenly at first; each policy has its own.")
         parser.add_argument("--batch", type=how_many, default=Settings.batch, help="Labels between two fits.")
         parser.add_argument("--explore", type=share, default=0.0, help="Share of each batch drawn at random (0).")
         parser.add_argument(

@@ -26,7 +26,7 @@ from scipy.sparse import csr_array
 
 from annotate.statistics.votes import Floats, Integers
 from pipeline.routing.estimators import calibrating
-from pipeline.routing.evidence.columns import MEAN_VOTE, Features
+from pipeline.routing.evidence.columns import AGREEMENT, MEAN_VOTE, SPLIT, Features
 from pipeline.routing.evidence.text import ANTISYMMETRIC
 
 GRID, GRID_WEIGHT = np.polynomial.hermite_e.hermegauss(15)
@@ -41,8 +41,12 @@ class Priors:
     """How far weights and effects may go, on columns of unit size.
 
     `tie`, `direction` are precisions of the weights (λ); `text` that of weights on the responses' texts in d, which
-    say less than judges do; `base` that of u₀. `prompt` and `response` are variances (σ_t², σ_s²). `trust` is the
-    weight that the judges' mean vote starts with, given up as labels come in.
+    say less than judges do; `base` that of u₀. `prompt` and `response` are variances (σ_t², σ_s²).
+
+    What judges say counts for something beforehand: `trust` is the mean of their mean vote's weight without any label,
+    half of it after `trusting` labels, a third after twice as many; `mean_vote` is its precision, loose, so that a
+    panel that is mostly wrong can be seen through. `doubt` is the mean weight of their splits in η (and of their
+    agreement, with the other sign), since what judges differ about is more often a tie.
     """
 
     tie: float = 15.0
@@ -52,7 +56,9 @@ class Priors:
     prompt: float = 2.0
     response: float = 3.0
     trust: float = 1.0
-    trusting: int = 30
+    trusting: float = 60.0
+    mean_vote: float = 2.0
+    doubt: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -277,16 +283,19 @@ def design_of(data: Features, scale: Scale, ties: bool) -> tuple[Design, dict[in
 
 
 def prior_of(design: Design, data: Features, priors: Priors) -> tuple[Floats, Floats]:
-    """Precisions and means of the weights. Few labels: the judges' mean vote counts for something beforehand."""
+    """Precisions and means of the weights."""
     ties, directions = design.x.shape[1], design.z.shape[1]
     told = [priors.text if name in ANTISYMMETRIC else priors.direction for name in data.antisymmetric_names]
     precision = np.r_[np.full(ties, priors.tie), np.array(told)]
     mean = np.zeros(ties + directions)
     if ties:
         precision[0], mean[0] = priors.base, RARELY
+        for name, sign in ((SPLIT, 1), (AGREEMENT, -1)):
+            if name in data.symmetric_names:
+                mean[1 + data.symmetric_names.index(name)] = sign * priors.doubt
     if MEAN_VOTE in data.antisymmetric_names:
         place = ties + data.antisymmetric_names.index(MEAN_VOTE)
-        mean[place] = priors.trust * max(0.0, 1 - data.size / priors.trusting)
+        precision[place], mean[place] = priors.mean_vote, priors.trust / (1 + data.size / priors.trusting)
     return precision, mean
 
 

@@ -17,7 +17,7 @@ from pipeline.routing.evidence.pool import Pool
 from pipeline.routing.evidence.text import Text, cut, rouge
 
 EACH = 8  # judges that have symmetric columns of their own; of a larger panel only the sums are kept
-MEAN_VOTE = "mean vote"
+MEAN_VOTE, AGREEMENT, SPLIT = "mean vote", "judges agree", "judges split"
 CLOSEST = "closer to one of all references"
 COPIED = 0.9  # overlap with a response above which a judge's reference is that response, and no second opinion
 USUAL_LENGTH = 4.0  # of responses, as the logarithm of their words: about 55
@@ -118,7 +118,7 @@ def add_votes(pool: Pool, symmetric: Table, antisymmetric: Table) -> None:
         [f"margin of {name}" for name, own in zip(names, sure, strict=True) if own], said.margin[:, sure]
     )
     sums = [np.abs(said.vote).sum(axis=1), np.abs(said.vote.sum(axis=1)), said.split.sum(axis=1)]
-    symmetric.add(["judges decided", "judges agree", "judges split"], over(np.column_stack(sums), said.asked))
+    symmetric.add(["judges decided", AGREEMENT, SPLIT], over(np.column_stack(sums), said.asked))
     symmetric.add(["judged"], said.asked.mean(axis=1) if len(names) else np.zeros(pool.size))
     for what, columns in (("tie", said.tied), ("silence", said.silent), ("split", said.split)):
         if len(names) <= EACH:

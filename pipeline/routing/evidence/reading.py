@@ -2,13 +2,13 @@
 
 What a vote is: the answer to the preference question that was named or has the most answers; where a rater gave none,
 their ranking, and where they gave none either, the mean of their ratings. A ranking or rating of three or more
-responses is taken apart into its pairs. Left out are reviewers' verdicts, annotations that do not count and those
-that a later one replaces.
+responses is taken apart into its pairs. Rows of the same content and id are one item: a table may have one row for
+each rater. Left out are reviewers' verdicts, annotations that do not count and those that a later one replaces.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,7 @@ class Gathered:
 
     def __init__(self) -> None:
         self.items: list[tuple[str, CheckedItem]] = []
+        self.places: dict[tuple[str, str], int] = {}
         self.kinds: dict[str, str] = {}
         self.answered: Counter[str] = Counter()
 
@@ -115,7 +116,12 @@ class Gathered:
             item = check(kept, asked)
         except ItemError as error:
             raise RowError(number, str(error)) from None
-        self.items.append((item.own_id or f"row {number}", item))
+        place = self.places.setdefault((item.own_id, item.content_hash), len(self.items))
+        if place == len(self.items):
+            self.items.append((item.own_id or f"row {number}", item))
+        else:
+            key, first = self.items[place]
+            self.items[place] = key, replace(first, annotations=first.annotations + item.annotations)
         for name, question in asked.items():
             self.kinds.setdefault(name, question.kind)
         for annotation in item.annotations:

@@ -7,8 +7,8 @@ The last part is what a label tells of unlabelled siblings: ρ is the posterior 
 ρ² is the share of a sibling's doubt that goes if this one's goes, and half of it is counted, for one answer never
 takes all of it.
 
-A new pool starts with START labels drawn evenly (the audit seed, paid like any other), then goes on in batches; after
-each the model is fitted anew. A batch takes one pair of a prompt, since a label tells of its siblings. Of each batch a
+Before any label the judges' mean vote stands in, so the first batch already goes where they differ. After each batch
+the model is fitted anew. A batch takes one pair of a prompt, since a label tells of its siblings. Of each batch a
 share ε is drawn at random from what is left, and every choice keeps the probability that it had, so that what is
 delivered can be certified later.
 """
@@ -23,7 +23,6 @@ from pipeline.routing.estimators import calibrating, label_model, value
 from pipeline.routing.estimators.label_model import LabelModel, Priors, Scale
 from pipeline.routing.evidence.columns import Features
 
-START = 20  # labels drawn evenly before anything is learned
 BATCH = 15
 MOST_VOTES = 2  # people asked about one pair, until they differ
 TOLD = 0.5  # how much of a sibling's doubt one answer takes, where they correlate fully

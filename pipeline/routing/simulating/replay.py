@@ -15,15 +15,20 @@ from pipeline.routing.evidence.pool import FIRST, SECOND
 from pipeline.routing.policies import counted, judged, learned
 from pipeline.routing.simulating.scenario import Purchases, Scenario
 
-LEAST_START = 5  # of a small set no more than a twelfth is drawn evenly, but so many at least
+START, LEAST_START = 20, 5  # of a small set no more than a twelfth is drawn evenly, but so many at least
+LEAST_FITS, LEAST_BATCH = 24, 3  # a small set is bought in smaller batches
 STEPS = 60  # fits at most up to a budget of 1, for sets so large that batches of 15 would be more
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How the policies that learn go about it."""
+    """How the policies that learn go about it.
 
-    start: int = learned.START
+    `start` labels are drawn evenly at first. None is what each policy needs: nothing for `learned`, which has the
+    judges' word to begin with; START for those that only learn from labels.
+    """
+
+    start: int | None = None
     batch: int = learned.BATCH
     explore: float = 0.0
     most_votes: int = learned.MOST_VOTES
@@ -33,10 +38,14 @@ class Settings:
 class Replay:
     """A policy at work. `pick(count)` says what to buy next, `labels()` what would be delivered now."""
 
+    usual_start = START
+
     def __init__(self, scenario: Scenario, purchases: Purchases, rng: np.random.Generator, settings: Settings) -> None:
         self.scenario, self.purchases, self.rng, self.settings = scenario, purchases, rng, settings
-        self.batch = max(settings.batch, len(scenario.scored) // STEPS)
-        self.start = min(settings.start, max(LEAST_START, len(scenario.scored) // 12))
+        size = len(scenario.scored)
+        self.batch = max(min(settings.batch, max(LEAST_BATCH, size // LEAST_FITS)), size // STEPS)
+        wanted = self.usual_start if settings.start is None else settings.start
+        self.start = min(wanted, max(LEAST_START, size // 12))
         self.prepare()
 
     def prepare(self) -> None:
@@ -78,6 +87,8 @@ class Oracle(Replay):
 
 class Learned(Replay):
     """The label model, and labels by their value."""
+
+    usual_start = 0
 
     def prepare(self) -> None:
         self.scale = label_model.scale_of(self.scenario.data)

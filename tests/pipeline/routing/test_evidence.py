@@ -77,6 +77,15 @@ def test_a_ranking_is_taken_apart_into_its_pairs(written):
     assert len(set(pool.prompt)) == 1
 
 
+def test_rows_of_one_item_are_one_pair_with_the_votes_of_all(written):
+    table = "id,prompt,response_a,response_b,choice,rater\n" + "\n".join(
+        f"{key},What is tea?,A drink.,Hot water.,{choice},{rater}"
+        for key, choice, rater in [("1", "a", "ann"), ("1", "b", "ben"), ("2", "a", "ann")]
+    )
+    pool = pool_from(written(table, name="items.csv"))
+    assert (pool.keys, pool.human_votes.tolist()) == (["1", "2"], [[0, 1, 1], [0, 1, 0]])
+
+
 def test_ratings_compare_by_their_mean_where_nobody_was_asked_which_is_better(written):
     rating = {"rater": "j", "kind": "judge", "answers": {"helpful": [4, 2], "honest": [3, 4], "why": "because"}}
     pool = pool_from(written(item(1, [rating, said("ann", "b", "human")])))
@@ -189,6 +198,19 @@ def test_features_of_swapped_pairs_are_swapped_features(written):
     assert one.effects @ one.effects.T == pytest.approx(other.effects @ other.effects.T)
     assert len(one.symmetric_names) == one.symmetric.shape[1]
     assert len(one.antisymmetric_names) == one.antisymmetric.shape[1]
+
+
+def test_votes_are_held_against_lengths_and_references(written):
+    long, short = "Leaves in hot water make a drink called tea.", "Tea."
+    rows = [said("j", "b", reference="Leaves in hot water make tea."), said("k", "b", reference=long)]
+    data = columns.features(pool_from(written(item(1, rows, responses=(long, short)))))
+    both = dict(zip(data.symmetric_names, data.symmetric[0], strict=True))
+    signed = dict(zip(data.antisymmetric_names, data.antisymmetric[0], strict=True))
+    assert both["vote for the longer"] == pytest.approx(-8 / 10)
+    assert both["vote for the closest to a reference"] == pytest.approx(-signed["closer to one of all references"])
+    assert signed["closer to own words of reference 0"] == signed["closer to reference 0"] > 0
+    assert signed["closer to own words of reference 1"] == 0 < signed["closer to reference 1"]
+    assert signed["mean vote on long responses"] == pytest.approx(4 - np.log1p(10))
 
 
 @pytest.mark.parametrize("left_out", ["judges", "models", "siblings", "references"])

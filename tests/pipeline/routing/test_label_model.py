@@ -144,7 +144,7 @@ def test_the_cavity_is_what_leaving_a_label_out_gives(prompts):
     for place in range(0, 60, 12):
         kept = np.delete(np.arange(60), place)
         without = label_model.fit(data.rows(kept), soft[kept], scale=scale)
-        assert cavity[place] == pytest.approx(without.posterior(data.rows(np.array([place]))).probability[0], abs=0.02)
+        assert cavity[place] == pytest.approx(without.posterior(data.rows(np.array([place]))).probability[0], abs=0.03)
 
 
 def test_variances_are_the_inverse_curvature_of_the_whole_problem():
@@ -152,7 +152,7 @@ def test_variances_are_the_inverse_curvature_of_the_whole_problem():
     data = pairs(40, prompts=8)
     said, _ = labels(data)
     scale = label_model.scale_of(data)
-    priors = Priors()
+    priors = Priors(mean_vote=Priors.direction)
     model = label_model.fit(data, np.eye(3)[said], scale=scale, priors=priors)
     x, z = scale.apply(data)
     slots = np.eye(8)[data.prompt]
