@@ -7,10 +7,10 @@ The last part is what a label tells of unlabelled siblings: ρ is the posterior 
 ρ² is the share of a sibling's doubt that goes if this one's goes, and half of it is counted, for one answer never
 takes all of it.
 
-Before any label the judges' mean vote stands in, so the first batch already goes where they differ. After each batch
-the model is fitted anew. A batch takes one pair of a prompt, since a label tells of its siblings. Of each batch a
-share ε is drawn at random from what is left, and every choice keeps the probability that it had, so that what is
-delivered can be certified later.
+Before any label the judges' mean vote stands in. A few labels are drawn evenly (paid like any other), the next batches
+go by value, and after each the model is fitted anew. A batch takes one pair of a prompt, since a label tells of its
+siblings. Of each batch a share ε is drawn at random from what is left, and every choice keeps the probability that it
+had, so that what is delivered can be certified later.
 """
 
 from dataclasses import dataclass

@@ -16,16 +16,17 @@ from pipeline.routing.policies import counted, judged, learned
 from pipeline.routing.simulating.scenario import Purchases, Scenario
 
 START, LEAST_START = 20, 5  # of a small set no more than a twelfth is drawn evenly, but so many at least
+LEARNED_START = 10  # labels near the boundary alone would leave open how much a vote means
 LEAST_FITS, LEAST_BATCH = 24, 3  # a small set is bought in smaller batches
-STEPS = 60  # fits at most up to a budget of 1, for sets so large that batches of 15 would be more
+STEPS = 40  # batches up to a budget of 1, for sets so large that batches of 15 would be more
 
 
 @dataclass(frozen=True)
 class Settings:
     """How the policies that learn go about it.
 
-    `start` labels are drawn evenly at first. None is what each policy needs: nothing for `learned`, which has the
-    judges' word to begin with; START for those that only learn from labels.
+    `start` labels are drawn evenly at first. None is what each policy needs: LEARNED_START for `learned`, which has
+    the judges' word to begin with; START for those that only learn from labels.
     """
 
     start: int | None = None
@@ -88,7 +89,7 @@ class Oracle(Replay):
 class Learned(Replay):
     """The label model, and labels by their value."""
 
-    usual_start = 0
+    usual_start = LEARNED_START
 
     def prepare(self) -> None:
         self.scale = label_model.scale_of(self.scenario.data)
@@ -215,7 +216,8 @@ def replayed(
     credit, others, spent, labels = [], [], [], []
     for target in np.round(np.asarray(budgets) * len(scored)).astype(int):
         while purchases.spent < target:
-            items = policy.pick(min(policy.batch, int(target) - purchases.spent))
+            left = int(target) - purchases.spent
+            items = policy.pick(-(-left // -(-left // policy.batch)))  # in equal batches, none of them left over
             if not len(items):
                 break
             purchases.buy(items)
