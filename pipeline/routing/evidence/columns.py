@@ -77,7 +77,10 @@ class Table:
 
     def named(self, name: str) -> Floats:
         """The column of this name, (n,)."""
-        return self.matrix()[:, self.names.index(name)]
+        ends = np.cumsum([columns.shape[1] for columns in self.columns])
+        place = self.names.index(name)
+        block = int(np.searchsorted(ends, place, side="right"))
+        return self.columns[block][:, place - int(ends[block])]
 
     def matrix(self) -> Floats:
         return np.column_stack(self.columns) if self.columns else np.zeros((self.size, 0))
