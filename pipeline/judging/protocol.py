@@ -28,7 +28,9 @@ JSON_REPLY, LETTER_REPLY = "json", "letter"
 
 # What could pass for a fence of ours or for a chat template's control token, once the endpoint has tokenised it.
 CONTROL = re.compile(
-    r"<<<|<\||<｜|</?s>|<(?:bos|eos|pad|unk)>|</?(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>|</?think>",
+    r"<<<|<\||<｜|\[\||</?s>|<(?:bos|eos|pad|unk|mask|sop|eop)>|</?(?:start|end)_of_turn>|<</?SYS>>|</?think(?:ing)?>"
+    r"|</?tool_(?:call|response)s?>|<(?:extra_id|unused|reserved)_?\w*>"
+    r"|\[/?(?:INST|SYSTEM_PROMPT|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|AVAILABLE_TOOLS|ARGS|gMASK)\]",
     re.IGNORECASE,
 )
 BROKEN = str.maketrans({"<": "‹", "[": "［"})
