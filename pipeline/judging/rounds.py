@@ -25,8 +25,8 @@ PATIENCE = 30.0  # seconds that a worker waits for a judge that rests; a longer 
 FAREWELL = 3.0  # seconds that replies under way still have when the worker must go
 GLANCE = 0.25  # seconds between looks at `stop` while waiting
 GATHER = 0.05  # seconds in which replies are gathered before they are settled together
-AHEAD = 0.3  # seconds of asking, at the pace of late, for which requests are reserved ahead
-LEAST_AHEAD, MOST_AHEAD = 2, 64
+AHEAD = 0.5  # seconds of asking, at the pace of late, for which requests are reserved ahead
+LEAST_AHEAD, MOST_AHEAD = 2, 128
 FIRST_PACE = 10.0  # replies a second, of each that may be under way, until it is known
 
 
@@ -56,6 +56,7 @@ class Round:
         self.exhausted = horizon is not None  # no further items to make calls for
         self.renewed = self.collected = time.monotonic()
         self.pace = FIRST_PACE * judge.concurrency  # replies a second of late
+        self.asked_first = False
 
     def run(self) -> None:
         with self.outbox:
@@ -96,13 +97,16 @@ class Round:
                 continue
             if self.exhausted or self.judge_rests():
                 return
-            if not calls.plan(judge=self.judge):
+            # The first items get their calls at once, since nothing is under way meanwhile.
+            if not calls.plan(judge=self.judge, items=calls.PLAN if self.asked_first else min(most, calls.PLAN)):
                 self.exhausted = True
 
     def send(self) -> None:
         """Let leave what the books have reserved."""
         letters, self.books.outgoing = self.books.outgoing, []
         if letters:
+            if not self.asked_first:
+                self.asked_first, self.collected = True, time.monotonic()
             self.outbox.send([(letter, dict(letter.judge.dialect)) for letter in letters])
 
     def judge_rests(self) -> bool:
