@@ -58,6 +58,7 @@ urlpatterns = [
     path("p/<slug:slug>/routing/compare/", routing.compare, name="routing_compare"),
     path("p/<slug:slug>/routing/take/", routing.take, name="routing_take"),
     path("p/<slug:slug>/routing/now/", routing.route_now, name="routing_now"),
+    path("p/<slug:slug>/routing/anew/", routing.decide_anew, name="routing_anew"),
     path("p/<slug:slug>/datasets/", datasets.index, name="datasets"),
     path("p/<slug:slug>/datasets/table/", datasets.table, name="datasets_table"),
     path("p/<slug:slug>/datasets/<int:pk>/", datasets.show, name="snapshot"),

@@ -11,8 +11,9 @@ from annotate.submitting import ImportedAnnotation, record_imported
 from pipeline import runs
 from pipeline.judging import built_in
 from pipeline.models import RoutingState, Run, Study
-from pipeline.routing.adopting import in_force
+from pipeline.routing.adopting import adopt, in_force
 from pipeline.routing.choosing.plans import Plan
+from pipeline.routing.deciding import route_items
 from pipeline.routing.forms import initial
 from tests import factories
 from tests.pipeline import stand_ins
@@ -133,6 +134,14 @@ def decided(project, things) -> dict:
     return {}
 
 
+def with_people(project, **_) -> dict:
+    """An item that went to people before there was a policy."""
+    factories.item(project, route="", overlap=0, slots_open=0)
+    route_items(project=project)
+    adopt(project=project, plan=Plan(), by=project.created_by)
+    return {}
+
+
 POLICY = initial(Plan()) | {"note": "To begin with.", "total": 500, "daily": "", "money": ""}
 # Address → what is sent there: a form, or what prepares the project and returns the form.
 SENT = {
@@ -183,6 +192,7 @@ SENT = {
     "study_stop": {},
     "study_go_on": stopped,
     "routing_now": unrouted,
+    "routing_anew": with_people,
     "routing_policy": {**POLICY, "rules": "tag law: people"},
     "routing_budget": {"budget": "30"},
     "routing_compare": {},

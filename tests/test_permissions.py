@@ -174,6 +174,7 @@ PAGES = {
     "routing_live": Page(REVIEWERS, thing="slug"),
     "routing_audits": Page(REVIEWERS, thing="slug"),
     "routing_now": Page(None, MANAGERS, "slug"),
+    "routing_anew": Page(None, MANAGERS, "slug"),
     "routing_what_if": Page(REVIEWERS, thing="slug"),
     "routing_policy": Page(MANAGERS, MANAGERS, "slug"),
     "routing_budget": Page(None, MANAGERS, "slug"),

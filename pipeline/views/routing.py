@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from annotate import queries
 from annotate.access import MANAGER, managed_project, reviewed_project, role_in, signed_in
 from pipeline.models import RoutingPolicy, RoutingState
-from pipeline.routing import adopting, comparing, deciding, showing
+from pipeline.routing import adopting, anew, comparing, deciding, showing
 from pipeline.routing.forms import PolicyForm, initial
 
 AT_ONCE = 2000  # items that “route now” decides about while somebody waits; the worker does the rest
@@ -74,6 +74,24 @@ def route_now(request: HttpRequest, slug: str) -> HttpResponse:
     return redirect("routing", slug)
 
 
+@require_POST
+def decide_anew(request: HttpRequest, slug: str) -> HttpResponse:
+    """Let the policy in force decide about what an earlier one sent to people and nobody has begun."""
+    user = signed_in(request)
+    project = managed_project(user, slug)
+    counts = anew.decide_anew(project=project, by=user, limit=AT_ONCE)
+    if counts["routed"]:
+        said = _(
+            "%(routed)s items that nobody had begun are decided anew: %(human)s to people, %(judge)s to the judge, "
+            "%(both)s to both. %(note)s"
+        )
+        more = _("There are more: press it again.") if counts["left"] else ""
+        messages.success(request, f"{(said % counts).strip()} {more}".strip())
+    else:
+        messages.info(request, _("Nothing that an earlier policy sent to people is still unbegun."))
+    return redirect("routing", slug)
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 def policy(request: HttpRequest, slug: str) -> HttpResponse:
     """The policy in force, to be changed: a new version each time."""
@@ -84,7 +102,10 @@ def policy(request: HttpRequest, slug: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         plan = replace(form.cleaned_data["plan"], least=now.plan.least)
         made = adopting.adopt(project=project, plan=plan, by=user, note=form.cleaned_data["note"])
-        messages.success(request, _("Version %(number)d is in force.") % {"number": made.number})
+        said = _("Version %(number)d is in force for what is not routed yet.") % {"number": made.number}
+        if anew.unbegun(project, str(made)).exists():
+            said += " " + _("“Decide anew” applies it to what people have not begun.")
+        messages.success(request, said)
         return redirect("routing", slug)
     versions = RoutingPolicy.objects.filter(project=project).select_related("created_by")[:50]
     context = {"project": project, "form": form, "policy": now, "versions": versions}
