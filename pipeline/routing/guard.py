@@ -73,7 +73,9 @@ def keep(reasons: dict[int, str]) -> None:
         deciding.keep(decided, VERSION)
         deciding.carry_out(decided)
         if state is not None:
-            state.save()
+            for each in decided:
+                budgets.count(state, NAME, each.cost)
+            budgets.keep(state)
 
 
 def by_project(item_ids: list[int]) -> dict[int, list[int]]:

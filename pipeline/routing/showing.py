@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy
 from annotate import queries
 from annotate.models import Item, Project
 from pipeline.models import Certificate, LabelFit, RoutingPolicy, RoutingState
-from pipeline.routing import comparing, deciding
+from pipeline.routing import comparing, deciding, guard
 from pipeline.routing.adopting import InForce, in_force
 from pipeline.routing.buying import under_way
 from pipeline.routing.choosing import buying, opening, plans
@@ -36,6 +36,7 @@ ARMS = {
     buying.REVIEW: gettext_lazy("left to a reviewer"),
     buying.SURE: gettext_lazy("sure enough: places closed"),
     buying.UNPAID: gettext_lazy("judges' money used up"),
+    guard.NAME: gettext_lazy("a response without content"),
     buying.KIN: gettext_lazy("like an audit that contradicted the judge"),
 }
 RANKING_WORDS = {

@@ -4,8 +4,10 @@ import pytest
 
 from annotate.models import Item
 from pipeline.judging import calls
-from pipeline.models import JudgeCall
+from pipeline.models import JudgeCall, RoutingState
 from pipeline.quality.guarding import EMPTY, ONE_WORD, OPENER, SYMBOLS, flaw, flaws
+from pipeline.routing import adopting, showing
+from pipeline.routing.choosing.plans import Budget, Plan
 from tests import factories
 from tests.pipeline.conftest import routed
 
@@ -60,3 +62,17 @@ def test_people_decide_what_a_judge_must_not_decide_alone(project, judge):
     assert JudgeCall.objects.filter(item=hollow).count() == 2  # it is asked all the same
     calls.plan(judge=judge)
     assert hollow.routes.count() == 2
+
+
+@pytest.mark.django_db
+def test_what_it_asks_of_people_stands_with_all_else_that_the_budget_paid(project, judge, admin):
+    adopting.adopt(project=project, plan=Plan(audit=0.0, budget=Budget(total=1)), by=admin)
+    for number in range(2):
+        texts = (f"It is salty, {number} times.", "")
+        item = factories.item(project, f"Why {number}?", texts, route=Item.JUDGE, overlap=0, slots_open=0)
+        routed(item, Item.JUDGE)
+    calls.plan(judge=judge)
+    state = RoutingState.objects.get(project=project)
+    assert (state.spent, state.owed, state.made) == (1, 1, {"guard": [2, 1]})
+    (row,) = showing.money(project, state)["rows"]
+    assert (str(row["words"]), row["answers"], row["share"]) == ("a response without content", 1, 1.0)
