@@ -13,7 +13,7 @@ from pipeline.quality import measuring
 from tests import factories
 from tests.pipeline import stand_ins
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.browser, pytest.mark.once, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from annotate import preferences, projects
 from annotate.models import Annotation, Membership, Project
 from tests import factories
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.browser, pytest.mark.once, pytest.mark.django_db(transaction=True)]
 
 FIRST = "Two and two **are** four.\n\nSo the sum is four.\n\nHence it is five."
 SECOND = "It is four 👍 of course.\n\nNothing else."

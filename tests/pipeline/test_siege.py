@@ -1,7 +1,8 @@
 """A siege: workers and the endpoint are killed while it misbehaves, and in the end everything adds up.
 
 Real Celery workers and beat, a real server in a process of its own (`adversary.py`) with a ledger of what it billed.
-Run for longer or otherwise by `SIEGE_SECONDS`, which is for how long something is killed every few seconds.
+Run for longer by `SIEGE_SECONDS`, which is for how long something is killed every few seconds, and on a server by
+`SIEGE_DATABASE_URL`, which names an empty database, and `SIEGE_BROKER_URL`.
 """
 
 import json
@@ -18,7 +19,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = float(os.environ.get("SIEGE_SECONDS", "60"))
+SECONDS = float(os.environ.get("SIEGE_SECONDS", "12"))
 LONGEST = 300.0  # seconds until all must be over after the last kill
 
 pytestmark = [pytest.mark.slow, pytest.mark.once]
@@ -101,8 +102,8 @@ class Siege:
             **os.environ,
             "PLUMBLINE_DEV": "1",
             "PLUMBLINE_VAR": str(folder),
-            "DATABASE_URL": f"sqlite:///{folder / 'siege.sqlite3'}",
-            "CELERY_BROKER_URL": "filesystem://localhost",
+            "DATABASE_URL": os.environ.get("SIEGE_DATABASE_URL") or f"sqlite:///{folder / 'siege.sqlite3'}",
+            "CELERY_BROKER_URL": os.environ.get("SIEGE_BROKER_URL") or "filesystem://localhost",
             "DJANGO_SETTINGS_MODULE": "config.settings",
             "LOG_LEVEL": "WARNING",
         }
@@ -116,7 +117,7 @@ class Siege:
     def start(self, name: str) -> None:
         celery = ["-m", "celery", "--quiet", "-A", "config"]
         command = {
-            "server": ["-m", "tests.pipeline.adversary", str(self.port), str(self.ledger), "--trouble", "0.4"],
+            "server": ["-m", "tests.pipeline.adversary", str(self.port), str(self.ledger), "--trouble", "0.3"],
             "beat": [*celery, "beat", "--loglevel", "WARNING", "--pidfile="],
         }.get(name) or [
             *celery, "worker", "-Q", "default", "-P", "threads", "-c", "4", "-n", f"{name}@%h", "--loglevel", "ERROR",
@@ -180,7 +181,7 @@ def free_port() -> int:
 
 
 def test_everything_adds_up_whatever_is_killed(tmp_path, free_port):
-    rows = items_with_marks(26)
+    rows = items_with_marks(12)
     siege = Siege(tmp_path, free_port)
     siege.python("manage.py", "migrate", "--verbosity", "0")
     siege.python("-c", MAKE, json.dumps(rows), f"http://127.0.0.1:{free_port}/v1")

@@ -20,7 +20,7 @@ from tests import factories
 from tests.pipeline import stand_ins
 from tests.pipeline.judge_server import Answer, error, says, shown
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 PRICE = 210_000_000  # 100 tokens at 1.5 and 10 at 6 per million
 FEW = {key: probe for key, probe in probes.PROBES.items() if key.endswith(("/0", "/1"))}  # two of each kind
 QUESTIONS = 2 * len(FEW)
