@@ -12,6 +12,8 @@ from pipeline.routing.evidence.columns import Features
 from pipeline.routing.evidence.pool import CLASSES, FIRST, SECOND, SILENT, TIE, Pool
 from pipeline.routing.evidence.votes import Panel, panel
 
+OWN = "closer to reference"
+
 
 def answers(pool: Pool) -> Floats:
     """How many of the judges' answers say each class: (n, 3)."""
@@ -73,9 +75,10 @@ def rule_parts(pool: Pool, data: Features) -> dict[str, Floats]:
         "judges differ": ((counts > 0).sum(axis=1) > 1) * 1.0,
         "the judge says tie, or nothing readable": ((label == TIE) | (said.silent.max(axis=1, initial=0) > 0)) * 1.0,
     }
-    backed = next((column for name, column in signed.items() if name.startswith("closer to reference")), None)
-    if backed is not None:
-        found["not backed by the judge's own answer"] = (sign * backed < 0.1) * 1.0
+    judge = next((name[len(OWN) :] for name in signed if name.startswith(OWN)), None)
+    if judge is not None:
+        has_own = np.isfinite(both[f"reference gap{judge}"])  # who wrote no answer of its own contradicts none
+        found["not backed by the judge's own answer"] = (has_own & (sign * signed[OWN + judge] < 0.1)) * 1.0
     if "siblings' margin" in signed:
         found["against what is said of its sibling pairs"] = (sign * signed["siblings' margin"] < -0.3) * 1.0
     found["the responses are near copies"] = 0.5 * (both["words shared"] > 0.9)

@@ -10,6 +10,7 @@ from pipeline.routing.estimators.label_model import scale_of
 from pipeline.routing.evidence import columns, siblings, text, votes
 from pipeline.routing.evidence.pool import FIRST, SECOND, SILENT, TIE
 from pipeline.routing.evidence.reading import PoolError, pool_from
+from pipeline.routing.policies import judged
 
 pytestmark = pytest.mark.database_free
 
@@ -269,3 +270,17 @@ def test_equal_responses_are_one_node_and_near_copies_are_near_ties(written):
     spread = (columns.features(pool).effects ** 2).sum(axis=1)
     # Var(s_a − s_b) = 2 (1 − .95 ROUGE²): 2·2/5 = .8 shared makes .784, nothing shared 2.
     assert spread == pytest.approx([2 * (1 - 0.95 * 0.5**2), 2, 2 * (1 - 0.95 * 0.8**2)])
+
+
+def test_a_judge_is_held_to_its_own_answer_only_where_it_wrote_one(written):
+    rows = (
+        item(1, [said("j", "b", reference="A drink made of leaves.")]),
+        item(2, [said("j", "a", reference="A drink made of leaves.")], prompt="What is mint?"),
+        item(3, [said("j", "b")], prompt="What is sage?"),
+    )
+    pool = pool_from(written(*rows))
+    assert judged.rule_parts(pool, columns.features(pool))["not backed by the judge's own answer"].tolist() == [
+        1,
+        0,
+        0,
+    ]
